@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+// What local_pool and concurrent_pool have in common: the verbs.
+// Threads: see local_pool.hpp and concurrent_pool.hpp, the two there are.
+// Lifetime: a pool must outlive every buffer and raw_buffer taken from it, and every Asio object
+// whose handlers use its memory: declare it before the io_context. A pool that dies while any is out
+// reports misuse (pool_died_in_use) and aborts.
+#pragma once
+
+#include <slabbuf/pool/buffer.hpp>
+#include <slabbuf/pool/detail/pool_core.hpp>
+#include <slabbuf/pool/pool_options.hpp>
+#include <slabbuf/pool/size_class.hpp>
+#include <slabbuf/pool/stats.hpp>
+
+#include <cstddef>
+
+namespace slabbuf {
+
+template <bool shared>
+class basic_pool {
+ public:
+  /// Throws std::invalid_argument when the budget is below one block of the smallest class, and
+  /// std::bad_alloc.
+  explicit basic_pool(const pool_options& options = {}) : core_(options, shared) {}
+  basic_pool(const basic_pool&) = delete;
+  basic_pool& operator=(const basic_pool&) = delete;
+
+  /// A buffer of `size` bytes (0 is allowed) in a block of the smallest class that fits; above the
+  /// largest class, pages of its own from the page source. Zero as pool_options::zero says.
+  /// Throws budget_exceeded when the budget has no room, acquire_failed (both std::bad_alloc) when
+  /// the system has no memory or `size` is above buffer_bytes_max.
+  [[nodiscard]] buffer acquire(std::size_t size) {
+    const detail::pool_core::taken got = core_.take(size, true);
+    if (got.data == nullptr) [[unlikely]]
+      core_.throw_refused(size, got.why);
+    return buffer(got.data, size, *got.of);
+  }
+
+  /// As acquire(), but returns a buffer that owns nothing where that would throw.
+  [[nodiscard]] buffer try_acquire(std::size_t size) noexcept {
+    const detail::pool_core::taken got = core_.take(size, true);
+    if (got.data == nullptr) [[unlikely]]
+      return {};
+    return buffer(got.data, size, *got.of);
+  }
+
+  /// As acquire(), for owners of another kind: the caller must put_buffer() it. All of it counts as
+  /// written from now on.
+  [[nodiscard]] raw_buffer get_buffer(std::size_t size) {
+    const detail::pool_core::taken got = core_.take(size, true);
+    if (got.data == nullptr) [[unlikely]]
+      core_.throw_refused(size, got.why);
+    return {got.data, size, got.of->size != 0 ? got.of->size : size};
+  }
+
+  /// Gives a get_buffer() block back. The class is found by the address, never by the length: any
+  /// size from 0 to the class size is right. Reports misuse (failure.hpp) when the address is no
+  /// block of this pool or `size` is more than the block has. Null is ignored.
+  void put_buffer(void* data, std::size_t size) noexcept {
+    if (data != nullptr) core_.give_raw(data, size);
+  }
+  void put_buffer(const raw_buffer& taken) noexcept { put_buffer(taken.data, taken.size); }
+
+  /// What the pool has done and holds. See stats.hpp.
+  [[nodiscard]] pool_stats stats() const noexcept {
+    pool_stats now;
+    core_.stats(now);
+    return now;
+  }
+
+  /// Empties the calling thread's cache and gives the memory of free blocks back to the system.
+  /// Returns the bytes that may have been resident and no longer are. Takes time: for idle moments.
+  std::size_t trim() noexcept { return core_.trim(); }
+
+  const size_class_table& size_classes() const noexcept { return core_.size_classes(); }
+
+  /// Whether every law of the pool holds: free bits against counts, counts against the budget. For
+  /// tests and debugging, while no other thread is inside the pool; walks every slab.
+  [[nodiscard]] bool check_invariants() noexcept { return core_.check_invariants(); }
+
+  /// The part all pools share, for the layers above (slabbuf::net).
+  detail::pool_core& core() noexcept { return core_; }
+
+ private:
+  detail::pool_core core_;
+};
+
+}  // namespace slabbuf

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// Address space for slabs: large mappings, handed out in runs of 64 KiB granules.
+// Threads: none by itself; the depot holds its lock around every call.
+// Lifetime: runs are valid until free() or until the region_set dies, which unmaps everything.
+//
+//     region   | granule | granule | granule | ... |     16 MiB, or one run if that is larger
+//     used_      1         1         0                  handed out
+//     dirty_     1         0         1                  may hold bytes other than zero, so resident
+//
+// A mapping costs address space only: memory becomes resident when a block is first touched. Free
+// granules keep theirs, for the next slab of whatever class, until purge().
+#pragma once
+
+#include <slabbuf/pool/detail/page_map.hpp>
+#include <slabbuf/pool/page_source.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace slabbuf::detail {
+
+struct region;
+
+class region_set {
+ public:
+  static constexpr std::size_t region_bytes = std::size_t{16} << 20;
+
+  struct run {
+    std::byte* base;  // null: no memory
+    bool dirty;       // false: every byte is zero
+  };
+
+  explicit region_set(page_source& pages) noexcept : pages_(pages) {}
+  region_set(const region_set&) = delete;
+  region_set& operator=(const region_set&) = delete;
+  ~region_set();
+
+  /// A run of `bytes`, a multiple of granule_bytes, aligned to a granule.
+  run allocate(std::size_t bytes) noexcept;
+
+  /// Gives a run back. `dirty`: whether it may have been written to.
+  void free(std::byte* base, std::size_t bytes, bool dirty) noexcept;
+
+  /// Hands the memory of all free granules back and unmaps regions without a used one. Returns the
+  /// bytes that may have been resident and no longer are.
+  std::size_t purge() noexcept;
+
+  /// Bytes of address space mapped, and the part of it handed out in runs.
+  std::size_t mapped_bytes() const noexcept { return mapped_bytes_; }
+  std::size_t used_bytes() const noexcept { return used_bytes_; }
+
+ private:
+  region* grow(std::size_t granule_count) noexcept;
+  region* find(const std::byte* base) const noexcept;
+
+  page_source& pages_;
+  region* first_ = nullptr;
+  std::size_t mapped_bytes_ = 0;
+  std::size_t used_bytes_ = 0;
+};
+
+}  // namespace slabbuf::detail

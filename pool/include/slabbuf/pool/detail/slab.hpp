@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// One run of address space cut into equal blocks, and the record that says which of them are free.
+// Threads: the depot holds the lock of the slab's class around every call; `base`, `owner` and the
+// geometry never change while the slab is in the page map, so anyone may read those.
+// Lifetime: from make() to destroy(); the record lives apart from the blocks it describes.
+//
+//     record (heap)   | slab | free bits: 1 a block | resident bits: 1 a block | written units: 16 a block |
+//                        |                            (classes of a page and     (classes of 256 B and
+//                        |                             more)                      more)
+//                        v base
+//     run (region)    | block 0 | block 1 | ... | block n-1 | rest |      stride = class size, rounded
+//                                                                         up to the block alignment
+// Invariants: free_count == number of free bits; a block is free here, or in one cache, or in use.
+#pragma once
+
+#include <slabbuf/pool/detail/free_block.hpp>
+#include <slabbuf/pool/page_source.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace slabbuf::detail {
+
+/// How blocks of one class lie in memory.
+struct slab_geometry {
+  std::size_t stride;         // bytes from one block to the next
+  std::size_t span_bytes;     // of the whole slab: a multiple of granule_bytes
+  std::uint32_t block_count;  // blocks in a slab
+
+  /// A multiple of the alignment: the largest power of two that divides the class size, at most a
+  /// page, and 64 bytes at least from 64 bytes on.
+  static slab_geometry of(std::size_t class_size) noexcept;
+};
+
+struct slab {
+  std::byte* base;           // first block
+  const block_class* owner;  // class and pool
+  std::size_t stride;
+  std::size_t span_bytes;
+  std::uint32_t block_count;
+  std::uint32_t free_count;
+  std::uint32_t hint;        // no free bit in the words before this one
+  bool used;                 // a block was handed out: the run may be resident
+  bool touched;              // a block came back written (stands for the units where none are kept)
+  std::uint64_t* free_bits;  // block_count bits, 1 = free
+  std::uint64_t* resident_bits;  // 1 = handed out since the last purge(); null for classes below a page
+  std::uint16_t* units;      // per block, null for small classes
+  slab* previous;            // in the depot's list
+  slab* next;
+
+  /// A slab with every block free over the run at `base`; `dirty` when the run may not be zero.
+  /// Null when there is no memory for the record.
+  static slab* make(std::byte* base, bool dirty, const slab_geometry& geometry, std::size_t class_size,
+                    const block_class* owner) noexcept;
+  static void destroy(slab* dying) noexcept;
+
+  /// Takes up to `count` free blocks, lowest address first. Returns how many.
+  std::uint32_t take(free_block* blocks, std::uint32_t count) noexcept;
+
+  /// Puts one block back. False when it is free already or is no block of this slab.
+  bool put(free_block block) noexcept;
+
+  /// Hands the memory of free blocks back to the system, where blocks are whole pages. Returns the
+  /// bytes that may have been resident.
+  std::size_t purge(page_source& pages) noexcept;
+
+  /// Index of the block that starts at `address`, or block_count when none does.
+  std::uint32_t index_of(const std::byte* address) const noexcept;
+
+  bool is_free(std::uint32_t index) const noexcept { return (free_bits[index / 64] >> (index % 64) & 1) != 0; }
+
+  /// Extent that must be cleared in free block `index`.
+  std::uint32_t units_of(std::uint32_t index) const noexcept {
+    if (units != nullptr) return units[index];
+    return touched ? free_block::units_whole : 0;
+  }
+};
+
+/// Slabs in one state. Does not own them.
+struct slab_list {
+  slab* first = nullptr;
+  slab* last = nullptr;
+
+  void push_front(slab* added) noexcept;
+  void push_back(slab* added) noexcept;
+  void remove(slab* removed) noexcept;
+};
+
+}  // namespace slabbuf::detail

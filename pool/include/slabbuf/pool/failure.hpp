@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// What the pool does when it is misused: one report, handed to one replaceable handler.
+// Threads: the handler may be called from, and be set on, any thread.
+// Lifetime: a report and its strings live until the handler returns; the handler must not return
+// to a caller who expects the misuse mended, so whatever it does, the process is aborted after it.
+//
+// Misuse is a bug in the program. What a correct program must expect (no budget left, no memory
+// left) is never reported here: it is an empty handle or an exception, see pool_options.hpp.
+#pragma once
+
+#include <cstddef>
+
+namespace slabbuf {
+
+enum class misuse {
+  foreign_pointer,    // the address belongs to no pool
+  other_pool,         // the address belongs to another pool
+  not_a_block,        // the address is inside a block, not at its start
+  size_mismatch,      // the size given back is larger than the block
+  double_put,         // the block is in the pool already
+  written_past_end,   // more bytes were declared written than the buffer has
+  pool_died_in_use,   // the pool was destroyed while buffers were out
+};
+
+/// The name of a misuse, as an identifier: "foreign_pointer". Never null.
+const char* to_string(misuse kind) noexcept;
+
+struct misuse_report {
+  misuse kind;
+  const void* address;     // the offending block or pool
+  std::size_t size_bytes;  // what the caller said, or blocks in use for pool_died_in_use
+  std::size_t class_size;  // capacity of the block in bytes, 0 where none is known
+};
+
+using misuse_handler = void (*)(const misuse_report&) noexcept;
+
+/// Replaces the handler and returns the one before it; null restores the default, which writes one
+/// line to stderr. The process is aborted when a handler returns.
+misuse_handler set_misuse_handler(misuse_handler handler) noexcept;
+
+namespace detail {
+
+[[noreturn]] void report_misuse(const misuse_report& report) noexcept;
+
+}  // namespace detail
+}  // namespace slabbuf

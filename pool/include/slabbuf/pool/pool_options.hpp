@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// How a pool is set up, and how it says no.
+// Threads: plain values; a pool copies what it needs when it is constructed.
+// Lifetime: `pages` must outlive the pool; nothing else is kept by reference.
+#pragma once
+
+#include <slabbuf/pool/memory_budget.hpp>
+#include <slabbuf/pool/page_source.hpp>
+#include <slabbuf/pool/size_class.hpp>
+#include <slabbuf/pool/zeroing.hpp>
+
+#include <cstddef>
+#include <new>
+
+namespace slabbuf {
+
+struct pool_options {
+  /// The sizes blocks are cut to.
+  size_class_table size_classes{};
+
+  /// What a fresh buffer contains.
+  zeroing zero = zeroing::dirty_extent;
+
+  /// Most bytes that buffers in use, blocks in caches and oversize buffers may take together; never
+  /// exceeded. At least one block of the smallest class, or the pool's constructor throws
+  /// std::invalid_argument.
+  std::size_t budget_bytes_max = memory_budget::unlimited;
+
+  /// Most bytes of free blocks one thread keeps at hand, over all classes (a local_pool counts as
+  /// one thread). Blocks of larger classes go straight back. With a budget, a thread keeps at most
+  /// 1/16 of it, so that caches cannot starve the pool. 0 switches the caches off.
+  std::size_t cache_bytes_max = std::size_t{2} << 20;
+
+  /// Where memory comes from; null means page_source::system().
+  page_source* pages = nullptr;
+};
+
+/// The most bytes one buffer may have. Larger requests are refused: a handle keeps its size in 32
+/// bits, and single operations of Asio misreport from 2 GiB on anyway (chriskohlhoff/asio#1443).
+inline constexpr std::size_t buffer_bytes_max = 0xffff'ffff;
+
+/// acquire() could not. Says how many bytes were asked for. What it says is kept inside: no
+/// allocation, nothing thrown by copying.
+class acquire_failed : public std::bad_alloc {
+ public:
+  acquire_failed(const char* reason, std::size_t requested_bytes, std::size_t limit_bytes) noexcept;
+
+  const char* what() const noexcept override { return message_; }
+  std::size_t requested_bytes() const noexcept { return requested_bytes_; }
+  /// The limit that was in the way; 0 when there was none and the system refused.
+  std::size_t limit_bytes() const noexcept { return limit_bytes_; }
+
+ private:
+  std::size_t requested_bytes_;
+  std::size_t limit_bytes_;
+  char message_[120];
+};
+
+/// The budget has no room: as soon as buffers come back, the same request may succeed.
+class budget_exceeded : public acquire_failed {
+ public:
+  budget_exceeded(std::size_t requested_bytes, std::size_t budget_bytes_max) noexcept
+      : acquire_failed("exceeds the budget of", requested_bytes, budget_bytes_max) {}
+};
+
+}  // namespace slabbuf

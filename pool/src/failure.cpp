@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#include <slabbuf/pool/failure.hpp>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+
+namespace slabbuf {
+namespace {
+
+void print_report(const misuse_report& report) noexcept {
+  if (report.kind == misuse::pool_died_in_use) {
+    std::fprintf(stderr, "slabbuf: %s: pool %p destroyed with %zu buffers in use\n", to_string(report.kind),
+                 report.address, report.size_bytes);
+    return;
+  }
+  std::fprintf(stderr, "slabbuf: %s: address %p, size %zu, class %zu\n", to_string(report.kind), report.address,
+               report.size_bytes, report.class_size);
+}
+
+// Relaxed: a handler is a plain function, so nothing else is published with it.
+constinit std::atomic<misuse_handler> current_handler{&print_report};
+
+}  // namespace
+
+const char* to_string(misuse kind) noexcept {
+  switch (kind) {
+    case misuse::foreign_pointer: return "foreign_pointer";
+    case misuse::other_pool: return "other_pool";
+    case misuse::not_a_block: return "not_a_block";
+    case misuse::size_mismatch: return "size_mismatch";
+    case misuse::double_put: return "double_put";
+    case misuse::written_past_end: return "written_past_end";
+    case misuse::pool_died_in_use: return "pool_died_in_use";
+  }
+  return "unknown";
+}
+
+misuse_handler set_misuse_handler(misuse_handler handler) noexcept {
+  return current_handler.exchange(handler != nullptr ? handler : &print_report, std::memory_order_relaxed);
+}
+
+namespace detail {
+
+void report_misuse(const misuse_report& report) noexcept {
+  current_handler.load(std::memory_order_relaxed)(report);
+  std::abort();
+}
+
+}  // namespace detail
+}  // namespace slabbuf

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+#include <slabbuf/pool/detail/region.hpp>
+
+#include <slabbuf/pool/detail/free_block.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <new>
+
+namespace slabbuf::detail {
+
+// Growth, run search and purging are paths of microseconds: a flag a granule keeps them plain.
+struct region {
+  std::byte* base = nullptr;
+  std::size_t granule_count = 0;
+  std::size_t used_count = 0;
+  std::unique_ptr<bool[]> used;
+  std::unique_ptr<bool[]> dirty;
+  region* next = nullptr;
+};
+
+namespace {
+
+constexpr std::size_t no_run = SIZE_MAX;
+
+std::size_t find_run(const region& in, std::size_t granule_count) noexcept {
+  if (in.granule_count - in.used_count < granule_count) return no_run;
+  std::size_t free_count = 0;
+  for (std::size_t index = 0; index < in.granule_count; ++index) {
+    free_count = in.used[index] ? 0 : free_count + 1;
+    if (free_count == granule_count) return index + 1 - granule_count;
+  }
+  return no_run;
+}
+
+region* map_region(std::size_t granule_count, page_source& pages) noexcept {
+  std::unique_ptr<region> made(new (std::nothrow) region);
+  if (made == nullptr) return nullptr;
+  made->used.reset(new (std::nothrow) bool[granule_count]());
+  made->dirty.reset(new (std::nothrow) bool[granule_count]());
+  if (made->used == nullptr || made->dirty == nullptr) return nullptr;
+  const std::size_t size = granule_count * granule_bytes;
+  void* const memory = pages.map(size, granule_bytes);
+  if (memory == nullptr) return nullptr;
+  if (reinterpret_cast<std::uintptr_t>(memory) + size > free_block::address_end) {
+    pages.unmap(memory, size);  // beyond what a free_block can name
+    return nullptr;
+  }
+  made->base = static_cast<std::byte*>(memory);
+  made->granule_count = granule_count;
+  return made.release();
+}
+
+// Purges what is free and dirty, one call for each run of neighbours.
+std::size_t purge_granules(region& in, page_source& pages) noexcept {
+  std::size_t purged_bytes = 0;
+  for (std::size_t index = 0; index < in.granule_count; ++index) {
+    const std::size_t start = index;
+    while (index < in.granule_count && !in.used[index] && in.dirty[index]) ++index;
+    const std::size_t bytes = (index - start) * granule_bytes;
+    if (bytes == 0 || !pages.purge(in.base + start * granule_bytes, bytes)) continue;
+    std::fill(in.dirty.get() + start, in.dirty.get() + index, false);
+    purged_bytes += bytes;
+  }
+  return purged_bytes;
+}
+
+}  // namespace
+
+region_set::~region_set() {
+  while (first_ != nullptr) {
+    region* const dying = first_;
+    first_ = dying->next;
+    pages_.unmap(dying->base, dying->granule_count * granule_bytes);
+    delete dying;
+  }
+}
+
+region_set::run region_set::allocate(std::size_t bytes) noexcept {
+  const std::size_t granule_count = bytes / granule_bytes;
+  region* from = first_;
+  std::size_t start = no_run;
+  for (; from != nullptr; from = from->next) {
+    start = find_run(*from, granule_count);
+    if (start != no_run) break;
+  }
+  if (from == nullptr) {
+    from = grow(granule_count);
+    if (from == nullptr) return {nullptr, false};
+    start = 0;
+  }
+  bool dirty = false;
+  for (std::size_t index = start; index < start + granule_count; ++index) {
+    dirty = dirty || from->dirty[index];
+    from->used[index] = true;
+  }
+  from->used_count += granule_count;
+  used_bytes_ += bytes;
+  return {from->base + start * granule_bytes, dirty};
+}
+
+void region_set::free(std::byte* base, std::size_t bytes, bool dirty) noexcept {
+  region* const in = find(base);
+  const std::size_t start = static_cast<std::size_t>(base - in->base) / granule_bytes;
+  const std::size_t granule_count = bytes / granule_bytes;
+  for (std::size_t index = start; index < start + granule_count; ++index) {
+    in->used[index] = false;
+    in->dirty[index] = dirty;
+  }
+  in->used_count -= granule_count;
+  used_bytes_ -= bytes;
+}
+
+std::size_t region_set::purge() noexcept {
+  std::size_t purged_bytes = 0;
+  for (region** link = &first_; *link != nullptr;) {
+    region& each = **link;
+    if (each.used_count == 0) {
+      const auto dirty_count = std::count(each.dirty.get(), each.dirty.get() + each.granule_count, true);
+      purged_bytes += static_cast<std::size_t>(dirty_count) * granule_bytes;
+      const std::size_t size = each.granule_count * granule_bytes;
+      *link = each.next;
+      pages_.unmap(each.base, size);
+      mapped_bytes_ -= size;
+      delete &each;
+      continue;
+    }
+    purged_bytes += purge_granules(each, pages_);
+    link = &each.next;
+  }
+  return purged_bytes;
+}
+
+region* region_set::grow(std::size_t granule_count) noexcept {
+  constexpr std::size_t usual_count = region_bytes / granule_bytes;
+  region* made = granule_count < usual_count ? map_region(usual_count, pages_) : nullptr;
+  // Large runs get a region of their own; so does every run where address space is scarce (RLIMIT_AS).
+  if (made == nullptr) made = map_region(granule_count, pages_);
+  if (made == nullptr) return nullptr;
+  made->next = first_;
+  first_ = made;
+  mapped_bytes_ += made->granule_count * granule_bytes;
+  return made;
+}
+
+region* region_set::find(const std::byte* base) const noexcept {
+  region* each = first_;
+  while (base < each->base || base >= each->base + each->granule_count * granule_bytes) each = each->next;
+  return each;
+}
+
+}  // namespace slabbuf::detail
