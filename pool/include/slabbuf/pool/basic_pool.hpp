@@ -12,6 +12,7 @@
 #include <slabbuf/pool/size_class.hpp>
 #include <slabbuf/pool/stats.hpp>
 
+#include <concepts>
 #include <cstddef>
 
 namespace slabbuf {
@@ -84,5 +85,9 @@ class basic_pool {
  private:
   detail::pool_core core_;
 };
+
+/// A local_pool or a concurrent_pool: what the layers above accept.
+template <class Pool>
+concept buffer_pool = std::derived_from<Pool, basic_pool<false>> || std::derived_from<Pool, basic_pool<true>>;
 
 }  // namespace slabbuf

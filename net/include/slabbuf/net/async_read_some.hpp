@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// Read with memory from a pool that is taken when bytes are there, not while waiting for them.
+// Threads: as the socket: one call at a time. With a local_pool, on the pool's thread.
+// Lifetime: socket and pool must live until the handler is called. The buffer belongs to whoever
+// receives it; while the peer is silent the operation holds no block at all.
+//
+//     async_wait(readable)      holds: the operation's own few words
+//     try_acquire, recv         holds: one block
+//     handler(ec, buffer)       the block, with the bytes that arrived as its size() and its only
+//                               written ones
+#pragma once
+
+#include <slabbuf/net/detail/associated_op.hpp>
+#include <slabbuf/net/detail/native_io.hpp>
+#include <slabbuf/pool/basic_pool.hpp>
+#include <slabbuf/pool/buffer.hpp>
+
+#include <asio/async_result.hpp>
+#include <asio/basic_stream_socket.hpp>
+#include <asio/error.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+namespace slabbuf::net {
+
+/// Most bytes one read takes unless told otherwise: enough for most requests in one call, and small
+/// enough that a slow consumer holds little. Pools whose largest class is smaller use that.
+inline constexpr std::size_t read_bytes_default = std::size_t{16} << 10;
+
+namespace detail {
+
+template <class Socket, class Pool, class Handler>
+class read_some_op : public associated_op<Socket, Handler> {
+ public:
+  template <class H>
+  read_some_op(Socket& socket, Pool& pool, std::size_t bytes_max, H&& handler)
+      : associated_op<Socket, Handler>(socket, std::forward<H>(handler)), pool_(&pool), bytes_max_(bytes_max) {}
+
+  static void start(read_some_op&& op) {
+    Socket& socket = op.io_object();
+    socket.async_wait(Socket::wait_read, std::move(op));
+  }
+
+  void operator()(asio::error_code ec) {
+    buffer received;
+    if (!ec) {
+      received = pool_->try_acquire(bytes_max_);
+      if (received) {
+        received.commit(receive_now(this->io_object().native_handle(), received.prepare().first(bytes_max_), ec));
+        if (ec) received.release();
+        // Readiness is a hint: another reader may have been faster, or a checksum did not match.
+        if (ec == asio::error::would_block) return start(std::move(*this));
+      } else {
+        ec = asio::error::no_buffer_space;
+      }
+    }
+    this->complete(ec, std::move(received));
+  }
+
+ private:
+  Pool* pool_;
+  std::size_t bytes_max_;
+};
+
+template <class Socket>
+struct initiate_read_some {
+  using executor_type = typename Socket::executor_type;
+  executor_type get_executor() const noexcept { return socket->get_executor(); }
+
+  template <class Handler, class Pool>
+  void operator()(Handler&& handler, Pool* pool, std::size_t bytes_max) const {
+    using op = read_some_op<Socket, Pool, std::decay_t<Handler>>;
+    op::start(op(*socket, *pool, bytes_max, std::forward<Handler>(handler)));
+  }
+
+  Socket* socket;
+};
+
+}  // namespace detail
+
+/// Reads some bytes into one block of `pool`. Completes with (error_code, buffer):
+///  - no error: buffer.size() is the number of bytes received, at least 1 and at most `bytes_max`
+///    (at least 1; cut to the pool's largest class);
+///  - eof: the peer has closed its side, the buffer is empty;
+///  - no_buffer_space: bytes are there, but the pool's budget has no room for a block. They stay in
+///    the socket, and a later call gets them;
+///  - operation_aborted: cancelled, or the socket was closed; or any other error of the socket.
+/// Supports every type of cancellation, because nothing is taken from the socket before completion.
+template <class Protocol, class Executor, buffer_pool Pool, class Token>
+auto async_read_some(asio::basic_stream_socket<Protocol, Executor>& socket, Pool& pool, Token&& token,
+                     std::size_t bytes_max = read_bytes_default) {
+  using socket_type = asio::basic_stream_socket<Protocol, Executor>;
+  const std::size_t block_bytes = std::clamp<std::size_t>(bytes_max, 1, pool.size_classes().largest());
+  return asio::async_initiate<Token, void(asio::error_code, buffer)>(detail::initiate_read_some<socket_type>{&socket},
+                                                                     token, &pool, block_bytes);
+}
+
+}  // namespace slabbuf::net

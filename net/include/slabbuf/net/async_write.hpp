@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// Write a buffer whose owner rides along: nobody else has to keep it alive.
+// Threads: as the socket: one write at a time.
+// Lifetime: the socket must live until the handler is called. The operation owns the buffer and gives
+// its block back as soon as the socket has taken the last byte, which is before the handler runs.
+//
+// The first attempt is made at once; what the socket does not take waits for readiness. The loop is
+// its own, without asio::async_write's steps of 64 KiB.
+#pragma once
+
+#include <slabbuf/net/detail/associated_op.hpp>
+#include <slabbuf/net/detail/native_io.hpp>
+#include <slabbuf/pool/buffer.hpp>
+
+#include <asio/async_result.hpp>
+#include <asio/basic_stream_socket.hpp>
+#include <asio/error.hpp>
+#include <asio/post.hpp>
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+namespace slabbuf::net {
+namespace detail {
+
+template <class Socket, class Handler>
+class write_op : public associated_op<Socket, Handler> {
+ public:
+  template <class H>
+  write_op(Socket& socket, buffer&& data, H&& handler)
+      : associated_op<Socket, Handler>(socket, std::forward<H>(handler)), data_(std::move(data)) {}
+
+  /// The first attempt. The handler is never called from in here.
+  static void start(write_op&& op) {
+    if (op.advance()) return wait(std::move(op));
+    Socket& socket = op.io_object();
+    asio::post(socket.get_executor(), std::move(op));
+  }
+
+  /// The first attempt settled it: this is its posted completion.
+  void operator()() { this->complete(ec_, sent_bytes_); }
+
+  /// The socket has room again, or the wait failed.
+  void operator()(asio::error_code ec) {
+    if (ec) {
+      ec_ = ec;
+    } else if (advance()) {
+      return wait(std::move(*this));
+    }
+    data_.release();
+    (*this)();
+  }
+
+ private:
+  static void wait(write_op&& op) {
+    Socket& socket = op.io_object();
+    socket.async_wait(Socket::wait_write, std::move(op));
+  }
+
+  // Sends what the socket takes. True when there is more to send later; else the block is back.
+  bool advance() noexcept {
+    const std::span<const std::byte> all(std::as_const(data_).data(), data_.size());
+    sent_bytes_ += send_now(this->io_object().native_handle(), all.subspan(sent_bytes_), ec_);
+    if (ec_ == asio::error::would_block) return true;
+    data_.release();
+    return false;
+  }
+
+  buffer data_;
+  std::size_t sent_bytes_ = 0;
+  asio::error_code ec_;
+};
+
+template <class Socket>
+struct initiate_write {
+  using executor_type = typename Socket::executor_type;
+  executor_type get_executor() const noexcept { return socket->get_executor(); }
+
+  template <class Handler>
+  void operator()(Handler&& handler, buffer&& data) const {
+    using op = write_op<Socket, std::decay_t<Handler>>;
+    op::start(op(*socket, std::move(data), std::forward<Handler>(handler)));
+  }
+
+  Socket* socket;
+};
+
+}  // namespace detail
+
+/// Writes all size() bytes of `data`. Completes with (error_code, size_t): the bytes the socket took,
+/// all of them unless there is an error. An empty buffer completes with no error and 0.
+/// Errors: operation_aborted when cancelled or closed, or any error of the socket (a peer that has
+/// gone is broken_pipe or connection_reset). A cancelled write may have sent a part: the stream is
+/// then only good for closing, so only terminal and partial cancellation make sense.
+template <class Protocol, class Executor, class Token>
+auto async_write(asio::basic_stream_socket<Protocol, Executor>& socket, buffer data, Token&& token) {
+  using socket_type = asio::basic_stream_socket<Protocol, Executor>;
+  return asio::async_initiate<Token, void(asio::error_code, std::size_t)>(detail::initiate_write<socket_type>{&socket},
+                                                                          token, std::move(data));
+}
+
+}  // namespace slabbuf::net

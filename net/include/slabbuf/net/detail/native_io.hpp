@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// One system call on a socket, now: what the operations do between two waits.
+// Threads: as the socket.
+// Lifetime: nothing is kept.
+//
+// MSG_DONTWAIT instead of a non-blocking socket: the user's choice of mode stays as it is. MSG_NOSIGNAL:
+// a peer that has gone is an error_code, not a signal.
+#pragma once
+
+#include <asio/error.hpp>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <span>
+
+namespace slabbuf::net::detail {
+
+/// Receives what is there. Bytes received, or 0 and in `ec`: would_block when nothing is there yet,
+/// eof when the peer has closed its side, else the system's error.
+inline std::size_t receive_now(int descriptor, std::span<std::byte> into, asio::error_code& ec) noexcept {
+  for (;;) {
+    const ::ssize_t received = ::recv(descriptor, into.data(), into.size(), MSG_DONTWAIT);
+    if (received > 0) {
+      ec.clear();
+      return static_cast<std::size_t>(received);
+    }
+    if (received == 0) {
+      ec = asio::error::eof;
+      return 0;
+    }
+    if (errno == EINTR) continue;
+    ec.assign(errno == EAGAIN ? EWOULDBLOCK : errno, asio::error::get_system_category());
+    return 0;
+  }
+}
+
+/// Sends as much as the socket takes without waiting. Returns the bytes taken; `ec` is would_block
+/// when some are left for later.
+inline std::size_t send_now(int descriptor, std::span<const std::byte> from, asio::error_code& ec) noexcept {
+  std::size_t sent_bytes = 0;
+  ec.clear();
+  while (sent_bytes < from.size()) {
+    const ::ssize_t sent =
+        ::send(descriptor, from.data() + sent_bytes, from.size() - sent_bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) {
+      sent_bytes += static_cast<std::size_t>(sent);
+      continue;
+    }
+    if (errno == EINTR) continue;
+    ec.assign(errno == EAGAIN ? EWOULDBLOCK : errno, asio::error::get_system_category());
+    break;
+  }
+  return sent_bytes;
+}
+
+}  // namespace slabbuf::net::detail

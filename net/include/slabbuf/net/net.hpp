@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+// Everything of slabbuf::net in one include, for programs; the library itself never includes it.
+// Threads: see each header.
+// Lifetime: see each header.
+#pragma once
+
+#include <slabbuf/net/async_read_some.hpp>
+#include <slabbuf/net/async_write.hpp>
+#include <slabbuf/net/handler_allocator.hpp>
