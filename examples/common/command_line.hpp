@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// What every program of the project does the same way with its command line: sizes, addresses,
+// --help, --version, one line and exit status 2 for whatever cannot be used.
+// Threads: before any are started.
+// Lifetime: values; nothing is kept.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <asio/ip/tcp.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+namespace slabbuf::examples {
+
+/// "4096", "64K", "64KiB", "16M", "2GiB": powers of 1024, in bytes. Throws std::invalid_argument.
+std::size_t parse_size(const std::string& text);
+
+/// "16.0 MiB": the largest unit with at least one of it.
+std::string format_size(std::size_t bytes);
+
+/// "127.0.0.1:7000", "[::1]:7000", "localhost:0". Throws std::invalid_argument.
+asio::ip::tcp::endpoint parse_endpoint(const std::string& text);
+
+/// The inverse: "127.0.0.1:7000" or "[::1]:7000".
+std::string format_endpoint(const asio::ip::tcp::endpoint& endpoint);
+
+/// Adds an option that is a size in bytes between the two limits.
+CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t& value, std::size_t bytes_min,
+                             std::size_t bytes_max, const std::string& description);
+
+/// Adds an option that is ADDRESS:PORT.
+CLI::Option* add_endpoint_option(CLI::App& app, const std::string& name, asio::ip::tcp::endpoint& value,
+                                 const std::string& description);
+
+/// Exit statuses of every program.
+inline constexpr int exit_success = 0;
+inline constexpr int exit_failure = 1;  // could not start, or could not do its work
+inline constexpr int exit_usage = 2;    // the command line cannot be used
+
+/// Parses, then runs `body`, whose result is the exit status. --help and --version print and exit with
+/// 0, bad usage prints one line and exits with 2, an exception from `body` prints one line and exits
+/// with 1.
+int run_program(CLI::App& app, int argument_count, char** arguments, const std::function<int()>& body);
+
+}  // namespace slabbuf::examples

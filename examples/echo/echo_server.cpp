@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// echo_server: sends back what it receives, over TCP.
+#include "common/command_line.hpp"
+#include "common/descriptors.hpp"
+#include "echo/echo_service.hpp"
+
+#include <slabbuf/net/net.hpp>
+
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <thread>
+
+namespace {
+
+using namespace slabbuf::examples;
+
+int serve(const echo_options& options) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("echo_server"));
+  raise_descriptor_limit();
+
+  // Before any thread is started and any line is printed: whoever sees the line may send a signal.
+  asio::io_context signal_context{1};
+  asio::signal_set signals(signal_context, SIGINT, SIGTERM);
+  echo_service service(options);
+  const std::function<void(asio::error_code, int)> on_signal = [&](asio::error_code ec, int number) {
+    if (ec) return;
+    spdlog::info("{}: draining", number == SIGINT ? "SIGINT" : "SIGTERM");
+    service.drain();
+    signals.async_wait(on_signal);
+  };
+  signals.async_wait(on_signal);
+  std::jthread signal_thread([&] { signal_context.run(); });
+
+  fmt::print("listening tcp {}\n", format_endpoint(service.endpoint()));
+  std::fflush(stdout);
+  service.run();
+  signal_context.stop();
+
+  const slabbuf::pool_stats stats = service.buffers().stats();
+  spdlog::info("drained: {} buffers served, {} refused, {} in use, at most {} at once", stats.acquired, stats.refused,
+               stats.in_use, format_size(stats.bytes_high_water));
+  return exit_success;
+}
+
+}  // namespace
+
+int main(int argument_count, char** arguments) {
+  echo_options options;
+  options.threads = std::max(1U, std::thread::hardware_concurrency());
+  CLI::App app("Sends back what it receives. SIGTERM and SIGINT let connections finish (5 s at most), then it exits.",
+               "echo_server");
+  add_endpoint_option(app, "--tcp", options.tcp, "Address to listen on; port 0 lets the system choose");
+  app.add_option("--threads", options.threads, "Threads, each with its own connections")
+      ->check(CLI::Range(1U, 256U))
+      ->capture_default_str()
+      ->type_name("N");
+  add_size_option(app, "--budget", options.budget_bytes_max, slabbuf::net::read_bytes_default, std::size_t{1} << 40,
+                  "Most memory for bytes on their way through, at least one block of 16 KiB");
+  app.add_option("--connections-max", options.connections_max, "Connections at once; more are refused")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{10'000'000}))
+      ->capture_default_str()
+      ->type_name("N");
+  std::uint32_t idle_timeout_s = 60;
+  app.add_option("--idle-timeout", idle_timeout_s, "Close connections without traffic after this time; 0: never")
+      ->check(CLI::Range(0U, 86'400U))
+      ->capture_default_str()
+      ->type_name("SECONDS");
+  return run_program(app, argument_count, arguments, [&] {
+    options.idle_timeout = std::chrono::seconds(idle_timeout_s);
+    return serve(options);
+  });
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#include "echo/echo_service.hpp"
+
+#include "common/command_line.hpp"
+
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+
+#include <memory>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace slabbuf::examples {
+namespace {
+
+// SO_REUSEPORT would let a second server take half of the connections of a first one. Without it the
+// system says that the address is taken.
+void check_free(const asio::ip::tcp::endpoint& endpoint) {
+  asio::io_context context;
+  asio::ip::tcp::acceptor(context, endpoint, true);
+}
+
+std::vector<std::unique_ptr<echo_shard>> listen(echo_shared& shared) {
+  std::vector<std::unique_ptr<echo_shard>> shards;
+  asio::ip::tcp::endpoint endpoint = shared.options.tcp;
+  check_free(endpoint);
+  for (unsigned index = 0; index < shared.options.threads; ++index) {
+    shards.push_back(std::make_unique<echo_shard>(shared, endpoint));
+    endpoint = shards.front()->endpoint();  // port 0 is a number from here on
+  }
+  return shards;
+}
+
+}  // namespace
+
+echo_service::echo_service(const echo_options& options) : shared_(options) {
+  try {
+    shards_ = listen(shared_);
+  } catch (const std::system_error& fault) {
+    throw std::system_error(fault.code(), "cannot listen on " + format_endpoint(options.tcp));
+  }
+}
+
+void echo_service::run() {
+  std::vector<std::jthread> threads;
+  for (std::size_t index = 1; index < shards_.size(); ++index) {
+    threads.emplace_back([shard = shards_[index].get()] { shard->run(); });
+  }
+  shards_.front()->run();
+}
+
+void echo_service::drain() {
+  for (const std::unique_ptr<echo_shard>& each : shards_) each->drain();
+}
+
+}  // namespace slabbuf::examples

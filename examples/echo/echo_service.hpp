@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// The echo server as a whole: one shard a thread, all on the same address.
+// Threads: drain() from any, also from a signal handler's thread; the rest from one.
+// Lifetime: run() returns when every connection is closed.
+//
+// One io_context per thread with SO_REUSEPORT, not one shared: connections stay on one thread, so
+// nothing is locked and no cache line travels. What that is worth: net_bench, `threading`.
+#pragma once
+
+#include "echo/echo_shard.hpp"
+
+#include <asio/ip/tcp.hpp>
+
+#include <memory>
+#include <vector>
+
+namespace slabbuf::examples {
+
+class echo_service {
+ public:
+  /// Binds and listens. Throws std::system_error, "address already in use" among others, also when
+  /// the other listener shares its port.
+  explicit echo_service(const echo_options& options);
+
+  asio::ip::tcp::endpoint endpoint() const { return shards_.front()->endpoint(); }
+  const concurrent_pool& buffers() const noexcept { return shared_.buffers; }
+
+  /// Serves until drained, on options.threads threads, the calling one among them.
+  void run();
+
+  /// Stops accepting, lets connections finish, then run() returns. A second call cuts them off.
+  void drain();
+
+ private:
+  echo_shared shared_;
+  std::vector<std::unique_ptr<echo_shard>> shards_;
+};
+
+}  // namespace slabbuf::examples

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// One echo connection: read what came, write it back, never both at once.
+// Threads: the one that runs its shard.
+// Lifetime: owned by its pending operation, whose handler holds the only unique_ptr. So it dies when
+// an operation ends without starting another, and whatever it holds goes back to the pool.
+//
+//     waiting (no block) --readable--> read --> write (owns the block) --> waiting ...
+//                 eof, error, idle, drained and nothing left: closed
+#pragma once
+
+#include "common/idle_wheel.hpp"
+
+#include <slabbuf/pool/buffer.hpp>
+
+#include <asio/basic_stream_socket.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+
+#include <cstddef>
+#include <memory>
+
+namespace slabbuf::examples {
+
+class echo_shard;
+
+// The executor's concrete type: a type-erased one costs memory and time per operation.
+using echo_socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
+
+class echo_session : public idle_wheel::entry {
+ public:
+  echo_session(echo_shard& shard, echo_socket socket);
+  echo_session(const echo_session&) = delete;
+  echo_session& operator=(const echo_session&) = delete;
+  ~echo_session();
+
+  /// Waits for bytes, or closes when the shard is draining and none are there.
+  static void read(std::unique_ptr<echo_session> self);
+
+  /// The shard is draining: a session that waits for bytes looks whether it should go on. One that
+  /// writes finishes that first.
+  void start_draining() noexcept;
+
+  /// Ends every operation with an error, so that the session dies.
+  void abort() noexcept;
+
+ private:
+  static void on_read(std::unique_ptr<echo_session> self, asio::error_code ec, buffer received);
+  static void write(std::unique_ptr<echo_session> self, buffer data);
+
+  echo_shard& shard_;
+  echo_socket socket_;
+  bool waiting_for_bytes_ = false;
+};
+
+}  // namespace slabbuf::examples

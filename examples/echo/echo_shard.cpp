@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+#include "echo/echo_shard.hpp"
+
+#include "common/command_line.hpp"
+
+#include <slabbuf/net/net.hpp>
+
+#include <asio/error.hpp>
+#include <asio/post.hpp>
+#include <asio/socket_base.hpp>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+namespace slabbuf::examples {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A listening socket that is out of descriptors tries again this often, if no connection of the
+// shard ends before.
+constexpr auto accept_pause = 100ms;
+
+// A session whose bytes found no room in the budget tries again this often.
+constexpr auto budget_pause = 5ms;
+
+// As many connections as the system queues before it refuses.
+constexpr int backlog = asio::socket_base::max_listen_connections;
+
+using reuse_port = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
+
+bool is_shortage(const asio::error_code& ec) {
+  return ec == asio::error::no_descriptors || ec == asio::error::no_buffer_space || ec == asio::error::no_memory ||
+         ec == std::errc::too_many_files_open_in_system;
+}
+
+}  // namespace
+
+echo_shard::echo_shard(echo_shared& shared, const asio::ip::tcp::endpoint& endpoint) : shared_(shared) {
+  acceptor_.open(endpoint.protocol());
+  acceptor_.set_option(asio::socket_base::reuse_address(true));
+  acceptor_.set_option(reuse_port(true));
+  acceptor_.bind(endpoint);
+  acceptor_.listen(backlog);
+}
+
+// Whatever still runs when a shard dies early ends with its io_context, after the timers: sessions
+// must leave those alone.
+echo_shard::~echo_shard() { dying_ = true; }
+
+void echo_shard::run() noexcept {
+  accept();
+  start_idle_timer();
+  context_.run();
+}
+
+void echo_shard::drain() {
+  asio::post(context_, [this] { draining_ ? abort_all() : start_draining(); });
+}
+
+void echo_shard::accept() {
+  acceptor_.async_accept(net::bind_pool(
+      handlers_, [this](asio::error_code ec, echo_socket peer) { on_accept(ec, std::move(peer)); }));
+}
+
+void echo_shard::on_accept(asio::error_code ec, echo_socket peer) {
+  if (draining_) return;
+  if (is_shortage(ec)) return pause_accepting(ec);
+  if (std::exchange(accepting_paused_, false)) spdlog::info("accepting goes on");
+  // Any other error is of one connection, which was gone before it was accepted.
+  if (!ec) begin(std::move(peer));
+  accept();
+}
+
+void echo_shard::begin(echo_socket peer) {
+  if (shared_.connections.fetch_add(1, std::memory_order_relaxed) >= shared_.options.connections_max) {
+    shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+    return log_refusal();
+  }
+  asio::error_code ignored;  // the peer may have gone already; the first read will say so
+  peer.set_option(asio::ip::tcp::no_delay(true), ignored);
+  echo_session::read(std::make_unique<echo_session>(*this, std::move(peer)));
+}
+
+// One line a second at most, however many are refused.
+void echo_shard::log_refusal() {
+  ++refused_count_;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - refusal_logged_at_ < 1s) return;
+  refusal_logged_at_ = now;
+  spdlog::warn("refused {} connections: --connections-max is {}", std::exchange(refused_count_, 0),
+               shared_.options.connections_max);
+}
+
+void echo_shard::pause_accepting(const asio::error_code& why) {
+  if (!std::exchange(accepting_paused_, true)) spdlog::warn("accepting pauses: {}", why.message());
+  accept_timer_.expires_after(accept_pause);
+  accept_timer_.async_wait([this](asio::error_code) {
+    if (!draining_) accept();
+  });
+}
+
+void echo_shard::start_idle_timer() {
+  if (shared_.options.idle_timeout == 0s) return;
+  idle_timer_.expires_after(std::chrono::milliseconds(shared_.options.idle_timeout) / idle_wheel::ticks_per_timeout);
+  idle_timer_.async_wait([this](asio::error_code ec) {
+    if (ec) return;
+    wheel_.advance([](idle_wheel::entry& idle) { static_cast<echo_session&>(idle).abort(); });
+    start_idle_timer();
+  });
+}
+
+void echo_shard::start_draining() {
+  draining_ = true;
+  asio::error_code ignored;
+  acceptor_.close(ignored);
+  accept_timer_.cancel();
+  idle_timer_.cancel();
+  if (session_count_ == 0) return;
+  drain_timer_.expires_after(drain_timeout);
+  drain_timer_.async_wait([this](asio::error_code ec) {
+    if (!ec) abort_all();
+  });
+  wheel_.for_each([](idle_wheel::entry& each) { static_cast<echo_session&>(each).start_draining(); });
+}
+
+void echo_shard::abort_all() {
+  if (session_count_ != 0) spdlog::warn("closing {} connections that did not finish", session_count_);
+  wheel_.for_each([](idle_wheel::entry& each) { static_cast<echo_session&>(each).abort(); });
+  budget_timer_.cancel();
+}
+
+void echo_shard::wait_for_budget(std::unique_ptr<echo_session> starved) {
+  starved_.push_back(std::move(starved));
+  if (starved_.size() > 1) return;  // the timer runs
+  budget_timer_.expires_after(budget_pause);
+  budget_timer_.async_wait([this](asio::error_code) {
+    std::vector<std::unique_ptr<echo_session>> waiting;
+    waiting.swap(starved_);
+    for (std::unique_ptr<echo_session>& each : waiting) echo_session::read(std::move(each));
+  });
+}
+
+void echo_shard::session_began(echo_session& session) {
+  ++session_count_;
+  wheel_.add(session);
+}
+
+void echo_shard::session_ended() {
+  shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  --session_count_;
+  if (dying_) return;
+  if (draining_ && session_count_ == 0) drain_timer_.cancel();
+  // A descriptor is free again: whoever waits for one need not wait for the timer.
+  accept_timer_.cancel();
+}
+
+}  // namespace slabbuf::examples

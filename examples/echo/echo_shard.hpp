@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// One thread of the echo server: its io_context, its listening socket, its connections.
+// Threads: start() and drain() from the thread that runs run(), or through post().
+// Lifetime: outlived by the service that made it; its connections die with its io_context.
+#pragma once
+
+#include "common/idle_wheel.hpp"
+#include "echo/echo_session.hpp"
+
+#include <slabbuf/pool/concurrent_pool.hpp>
+#include <slabbuf/pool/local_pool.hpp>
+
+#include <asio/basic_socket_acceptor.hpp>
+#include <asio/basic_waitable_timer.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace slabbuf::examples {
+
+struct echo_options {
+  asio::ip::tcp::endpoint tcp{asio::ip::address_v4::loopback(), 7000};
+  unsigned threads = 1;
+  std::size_t budget_bytes_max = std::size_t{256} << 20;
+  std::size_t connections_max = 10'000;
+  std::chrono::seconds idle_timeout{60};  // 0: none
+};
+
+/// What all shards share.
+struct echo_shared {
+  explicit echo_shared(const echo_options& chosen)
+      : options(chosen), buffers({.budget_bytes_max = chosen.budget_bytes_max}) {}
+
+  const echo_options options;
+  concurrent_pool buffers;  // bytes on their way through; the budget is theirs alone
+  std::atomic<std::size_t> connections{0};
+};
+
+class echo_shard {
+ public:
+  /// Binds and listens; throws std::system_error. Port 0 lets the system choose.
+  echo_shard(echo_shared& shared, const asio::ip::tcp::endpoint& endpoint);
+
+  asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
+
+  echo_shard(const echo_shard&) = delete;
+  echo_shard& operator=(const echo_shard&) = delete;
+  ~echo_shard();
+
+  /// Serves until drained. Handlers do not throw: a defect that does ends the process.
+  void run() noexcept;
+
+  /// From any thread: stop accepting, finish what was received, close; cut what is left after
+  /// drain_timeout, or at once when asked a second time.
+  void drain();
+
+  static constexpr std::chrono::seconds drain_timeout{5};
+
+ private:
+  friend class echo_session;
+  using acceptor = asio::basic_socket_acceptor<asio::ip::tcp, asio::io_context::executor_type>;
+  using timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
+                                           asio::io_context::executor_type>;
+
+  void accept();
+  void on_accept(asio::error_code ec, echo_socket peer);
+  void pause_accepting(const asio::error_code& why);
+  void begin(echo_socket peer);
+  void log_refusal();
+  void start_idle_timer();
+  void start_draining();
+  void abort_all();
+  void wait_for_budget(std::unique_ptr<echo_session> starved);
+  void session_began(echo_session& session);
+  void session_ended();
+
+  // The order is the order of lifetimes: operations die in context_ and free what they use in the
+  // pools, sessions leave the wheel.
+  echo_shared& shared_;
+  local_pool handlers_;  // state of the operations: one thread, so no cache to look up
+  idle_wheel wheel_;
+  std::size_t session_count_ = 0;
+  bool draining_ = false;
+  bool dying_ = false;
+  bool accepting_paused_ = false;
+  std::size_t refused_count_ = 0;  // connections refused since that was last logged
+  std::chrono::steady_clock::time_point refusal_logged_at_{};
+  std::vector<std::unique_ptr<echo_session>> starved_;  // bytes have arrived, the budget had no room
+  asio::io_context context_{1};                         // a hint: one thread runs it
+  acceptor acceptor_{context_};
+  timer idle_timer_{context_};
+  timer accept_timer_{context_};
+  timer budget_timer_{context_};
+  timer drain_timer_{context_};
+};
+
+}  // namespace slabbuf::examples
