@@ -52,7 +52,7 @@ inline bool free_to_pool(void* memory) noexcept {
 }  // namespace detail
 
 /// A standard allocator over a local_pool or a concurrent_pool. Two are equal when their pools are
-/// the same.
+/// the same. handler_allocator<void> names the pool and is rebound to what is needed.
 template <class T>
 class handler_allocator {
  public:
@@ -81,31 +81,8 @@ class handler_allocator {
   }
 
   template <class U>
-  friend bool operator==(const handler_allocator& left, const handler_allocator<U>& right) noexcept {
-    return left.pool_ == right.pool_;
-  }
-
- private:
-  template <class U>
-  friend class handler_allocator;
-
-  slabbuf::detail::pool_core* pool_;
-};
-
-/// For type-erased use: rebind to what is needed.
-template <>
-class handler_allocator<void> {
- public:
-  using value_type = void;
-
-  template <buffer_pool Pool>
-  explicit handler_allocator(Pool& pool) noexcept : pool_(&pool.core()) {}
-  template <class U>
-  handler_allocator(const handler_allocator<U>& other) noexcept : pool_(other.pool_) {}
-
-  template <class U>
-  friend bool operator==(const handler_allocator& left, const handler_allocator<U>& right) noexcept {
-    return left.pool_ == right.pool_;
+  bool operator==(const handler_allocator<U>& other) const noexcept {
+    return pool_ == other.pool_;
   }
 
  private:

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT
+#include <slabbuf/net/async_read_some.hpp>
+
+#include <slabbuf/net/handler_allocator.hpp>
+#include <slabbuf/pool/concurrent_pool.hpp>
+#include <slabbuf/pool/local_pool.hpp>
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/bind_executor.hpp>
+#include <asio/buffer.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/use_awaitable.hpp>
+#include <asio/use_future.hpp>
+#include <asio/write.hpp>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "support/loopback_pair.hpp"
+
+namespace slabbuf {
+namespace {
+
+using support::loopback_pair;
+
+std::string text_of(const buffer& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+struct outcome {
+  outcome(asio::error_code error, buffer received) : ec(error), bytes(std::move(received)) {}
+  asio::error_code ec;
+  buffer bytes;
+};
+
+class AsyncReadSome : public ::testing::Test {
+ protected:
+  auto store() {
+    return [this](asio::error_code ec, buffer bytes) { result.emplace(ec, std::move(bytes)); };
+  }
+  void send(std::string_view text) { asio::write(pair.far, asio::buffer(text)); }
+  std::uint64_t in_use() const { return pool.stats().in_use; }
+
+  concurrent_pool pool;
+  asio::io_context context;
+  loopback_pair pair{context};
+  std::optional<outcome> result;
+};
+
+TEST_F(AsyncReadSome, HoldsNoBlockWhileThePeerIsSilent) {
+  net::async_read_some(pair.near, pool, store());
+  context.poll();
+  EXPECT_FALSE(result);
+  EXPECT_EQ(in_use(), 0U);
+  EXPECT_EQ(pool.stats().acquired, 0U);
+
+  send("hello");
+  context.run();
+  ASSERT_TRUE(result);
+  EXPECT_FALSE(result->ec);
+  EXPECT_EQ(text_of(result->bytes), "hello");
+  EXPECT_EQ(in_use(), 1U);
+  result.reset();
+  EXPECT_EQ(in_use(), 0U);
+}
+
+TEST_F(AsyncReadSome, CountsOnlyTheBytesThatArrivedAsWritten) {
+  send("abc");
+  net::async_read_some(pair.near, pool, store());
+  context.run();
+  const std::byte* const block = std::as_const(result->bytes).data();
+  ASSERT_GE(result->bytes.capacity(), net::read_bytes_default);
+  // A byte changed behind the buffer's back, far beyond what arrived, is not cleared: nobody knows of
+  // it. What arrived is.
+  const_cast<std::byte*>(block)[1000] = std::byte{0x5a};
+  result.reset();
+  const buffer again = pool.acquire(net::read_bytes_default);
+  ASSERT_EQ(again.data(), block);
+  EXPECT_EQ(again.data()[0], std::byte{0});
+  EXPECT_EQ(again.data()[2], std::byte{0});
+  EXPECT_EQ(again.data()[1000], std::byte{0x5a});
+}
+
+TEST_F(AsyncReadSome, WorksWithALocalPool) {
+  local_pool local;
+  send("local");
+  net::async_read_some(pair.near, local, store());
+  context.run();
+  EXPECT_EQ(text_of(result->bytes), "local");
+  result.reset();
+  EXPECT_EQ(local.stats().in_use, 0U);
+}
+
+TEST_F(AsyncReadSome, TakesNoMoreThanAskedFor) {
+  send("abcdef");
+  net::async_read_some(pair.near, pool, store(), 4);
+  context.run();
+  EXPECT_EQ(text_of(result->bytes), "abcd");
+  EXPECT_EQ(result->bytes.capacity(), 4U);
+
+  net::async_read_some(pair.near, pool, store(), 0);  // one byte is the least there is to read
+  context.restart();
+  context.run();
+  EXPECT_EQ(text_of(result->bytes), "e");
+}
+
+TEST_F(AsyncReadSome, UsesTheLargestClassOfAPoolOfSmallBlocks) {
+  concurrent_pool small({.size_classes = {64, 256}});
+  send(std::string(1000, 'x'));
+  net::async_read_some(pair.near, small, store());
+  context.run();
+  EXPECT_EQ(result->bytes.size(), 256U);
+  EXPECT_EQ(small.stats().oversize, 0U);
+  result.reset();
+}
+
+TEST_F(AsyncReadSome, ReportsTheEndOfTheStream) {
+  pair.far.shutdown(asio::socket_base::shutdown_send);
+  net::async_read_some(pair.near, pool, store());
+  context.run();
+  EXPECT_EQ(result->ec, asio::error::eof);
+  EXPECT_FALSE(result->bytes);
+  EXPECT_EQ(in_use(), 0U);
+}
+
+TEST_F(AsyncReadSome, ReportsAReset) {
+  net::async_read_some(pair.near, pool, store());
+  context.poll();
+  pair.reset_far();
+  context.run();
+  EXPECT_EQ(result->ec, asio::error::connection_reset);
+  EXPECT_EQ(in_use(), 0U);
+}
+
+TEST_F(AsyncReadSome, LeavesTheBytesInTheSocketWhenTheBudgetHasNoRoom) {
+  concurrent_pool tight({.budget_bytes_max = net::read_bytes_default});
+  buffer in_the_way = tight.acquire(net::read_bytes_default);
+  send("later");
+  net::async_read_some(pair.near, tight, store());
+  context.run();
+  EXPECT_EQ(result->ec, asio::error::no_buffer_space);
+  EXPECT_FALSE(result->bytes);
+
+  in_the_way.release();
+  net::async_read_some(pair.near, tight, store());
+  context.restart();
+  context.run();
+  EXPECT_FALSE(result->ec);
+  EXPECT_EQ(text_of(result->bytes), "later");
+  result.reset();
+}
+
+TEST_F(AsyncReadSome, WaitsAgainWhenAnotherReaderWasFaster) {
+  std::optional<outcome> other;
+  net::async_read_some(pair.near, pool, store());
+  net::async_read_some(pair.near, pool, [&](asio::error_code ec, buffer bytes) { other.emplace(ec, std::move(bytes)); });
+  context.poll();
+  send("x");
+  while (!result && !other) context.run_one();
+  context.poll();
+  EXPECT_NE(result.has_value(), other.has_value()) << "one byte, one reader";
+  pair.near.cancel();
+  context.run();
+  ASSERT_TRUE(result && other);
+  EXPECT_EQ((result->ec ? result : other)->ec, asio::error::operation_aborted);
+  result.reset();
+  other.reset();
+  EXPECT_EQ(in_use(), 0U);
+}
+
+TEST_F(AsyncReadSome, IsCancelledBySocketCancelCloseAndSlot) {
+  asio::cancellation_signal signal;
+  const auto expect_aborted = [&](auto cancel) {
+    result.reset();
+    net::async_read_some(pair.near, pool, asio::bind_cancellation_slot(signal.slot(), store()));
+    context.restart();
+    context.poll();
+    cancel();
+    context.run();
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->ec, asio::error::operation_aborted);
+    EXPECT_EQ(in_use(), 0U);
+  };
+  expect_aborted([&] { signal.emit(asio::cancellation_type::total); });
+  expect_aborted([&] { pair.near.cancel(); });
+  expect_aborted([&] { pair.near.close(); });
+}
+
+TEST_F(AsyncReadSome, OnAClosedSocketCompletesWithAnError) {
+  pair.near.close();
+  net::async_read_some(pair.near, pool, store());
+  EXPECT_FALSE(result) << "never from within the call";
+  context.run();
+  EXPECT_EQ(result->ec, asio::error::bad_descriptor);
+}
+
+TEST_F(AsyncReadSome, RunsTheHandlerOnItsOwnExecutor) {
+  asio::io_context other;
+  send("x");
+  net::async_read_some(pair.near, pool, asio::bind_executor(other, store()));
+  context.run();
+  EXPECT_FALSE(result);
+  other.run();
+  EXPECT_TRUE(result);
+}
+
+TEST_F(AsyncReadSome, TakesItsStateFromTheHandlersAllocator) {
+  concurrent_pool handlers;
+  net::async_read_some(pair.near, pool, net::bind_pool(handlers, store()));
+  EXPECT_EQ(handlers.stats().in_use, 1U);
+  send("x");
+  context.run();
+  EXPECT_EQ(handlers.stats().in_use, 0U);
+}
+
+TEST_F(AsyncReadSome, CompletesAFuture) {
+  const auto work = asio::make_work_guard(context);
+  std::jthread runner([&] { context.run(); });
+  std::future<buffer> first = net::async_read_some(pair.near, pool, asio::use_future);
+  send("future");
+  EXPECT_EQ(text_of(first.get()), "future");
+  std::future<buffer> second = net::async_read_some(pair.near, pool, asio::use_future);
+  pair.far.close();
+  EXPECT_THROW(second.get(), std::system_error);
+  context.stop();
+}
+
+#if defined(ASIO_HAS_CO_AWAIT)
+TEST_F(AsyncReadSome, CompletesACoroutine) {
+  std::string received;
+  asio::error_code last;
+  const auto reader = [&]() -> asio::awaitable<void> {
+    try {
+      for (;;) {
+        const buffer bytes = co_await net::async_read_some(pair.near, pool, net::bind_pool(pool, asio::use_awaitable));
+        received += text_of(bytes);
+      }
+    } catch (const std::system_error& fault) {
+      last = fault.code();
+    }
+  };
+  asio::co_spawn(context, reader(), asio::detached);
+  send("co");
+  context.poll();
+  send("routine");
+  pair.far.shutdown(asio::socket_base::shutdown_send);
+  context.run();
+  EXPECT_EQ(received, "coroutine");
+  EXPECT_EQ(last, asio::error::eof);
+  EXPECT_EQ(in_use(), 0U);
+}
+#endif
+
+TEST(AsyncReadSomeLifetime, OperationsThatDieWithTheirContextHoldNothing) {
+  concurrent_pool pool;
+  {
+    asio::io_context context;
+    loopback_pair pair(context);
+    net::async_read_some(pair.near, pool, net::bind_pool(pool, [](asio::error_code, buffer) { FAIL(); }));
+    context.poll();
+    EXPECT_EQ(pool.stats().in_use, 1U) << "the operation's state";
+  }
+  EXPECT_EQ(pool.stats().in_use, 0U);
+}
+
+}  // namespace
+}  // namespace slabbuf

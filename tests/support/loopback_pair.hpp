@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// Two connected TCP sockets on loopback.
+// Threads: one, or as their io_contexts.
+// Lifetime: the contexts must outlive the pair.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+
+namespace slabbuf::support {
+
+struct loopback_pair {
+  using socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
+
+  explicit loopback_pair(asio::io_context& context) : loopback_pair(context, context) {}
+  loopback_pair(asio::io_context& near_context, asio::io_context& far_context) : near(near_context), far(far_context) {
+    const asio::ip::tcp::endpoint any_port(asio::ip::address_v4::loopback(), 0);
+    asio::basic_socket_acceptor<asio::ip::tcp, asio::io_context::executor_type> acceptor(near_context, any_port);
+    far.connect(acceptor.local_endpoint());
+    acceptor.accept(near);
+    near.set_option(asio::ip::tcp::no_delay(true));
+    far.set_option(asio::ip::tcp::no_delay(true));
+  }
+
+  /// Closes `far` so that `near` sees a reset.
+  void reset_far() {
+    far.set_option(asio::socket_base::linger(true, 0));
+    far.close();
+  }
+
+  socket near;  // the side under test
+  socket far;   // its peer
+};
+
+}  // namespace slabbuf::support
