@@ -80,8 +80,8 @@ class echo_shard {
   void session_began(echo_session& session);
   void session_ended();
 
-  // The order is the order of lifetimes: operations die in context_ and free what they use in the
-  // pools, sessions leave the wheel.
+  // The order is the order of lifetimes: sockets need context_; operations die with it and free what
+  // they use in the pools, and their sessions leave the wheel.
   echo_shared& shared_;
   local_pool handlers_;  // state of the operations: one thread, so no cache to look up
   idle_wheel wheel_;
@@ -91,13 +91,13 @@ class echo_shard {
   bool accepting_paused_ = false;
   std::size_t refused_count_ = 0;  // connections refused since that was last logged
   std::chrono::steady_clock::time_point refusal_logged_at_{};
-  std::vector<std::unique_ptr<echo_session>> starved_;  // bytes have arrived, the budget had no room
   asio::io_context context_{1};                         // a hint: one thread runs it
   acceptor acceptor_{context_};
   timer idle_timer_{context_};
   timer accept_timer_{context_};
   timer budget_timer_{context_};
   timer drain_timer_{context_};
+  std::vector<std::unique_ptr<echo_session>> starved_;  // bytes have arrived, the budget had no room
 };
 
 }  // namespace slabbuf::examples

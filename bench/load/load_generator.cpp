@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+// Drives an echo server and says what it found: one subcommand for each question.
+//
+//     echo    does every byte come back, how fast, and how late?
+//     idle    how much memory does a connection cost that does nothing?
+//     reset   does the server go on when many clients vanish at once?
+//
+// Threads: the caller's, and those of `echo --threads`.
+// Lifetime: ends by itself, after --timeout seconds at the latest: exit status 0 when all is well, 1 with the
+// reason when not, 2 when the command line cannot be used.
+#include "common/command_line.hpp"
+#include "load/echo_load.hpp"
+#include "load/idle_probe.hpp"
+#include "load/reset_storm.hpp"
+
+#include <fmt/format.h>
+
+#include <unistd.h>
+
+#include <functional>
+#include <stdexcept>
+
+namespace {
+
+using namespace slabbuf::bench;
+using slabbuf::examples::add_endpoint_option;
+using slabbuf::examples::add_size_option;
+using slabbuf::examples::format_size;
+
+constexpr std::size_t connections_max = 500'000;
+constexpr int seconds_max = 24 * 3600;
+
+// What all subcommands have.
+struct common_options {
+  asio::ip::tcp::endpoint target{asio::ip::address_v4::loopback(), 7000};
+  std::uint64_t seed = 1;
+  int timeout_s = 60;
+
+  template <class Options>
+  Options fill(Options options) const {
+    options.target = target;
+    options.seed = seed;
+    options.timeout = std::chrono::seconds(timeout_s);
+    return options;
+  }
+};
+
+CLI::App& add_subcommand(CLI::App& app, const std::string& name, const std::string& description, common_options& common,
+                         std::size_t& connections) {
+  CLI::App& added = *app.add_subcommand(name, description);
+  add_endpoint_option(added, "target", common.target, "the server");
+  added.add_option("--connections", connections, "connections to open")
+      ->check(CLI::Range(std::size_t{1}, connections_max))
+      ->capture_default_str();
+  added.add_option("--seed", common.seed, "of the random data")->capture_default_str();
+  added.add_option("--timeout", common.timeout_s, "seconds for everything together")
+      ->check(CLI::Range(1, seconds_max))
+      ->capture_default_str();
+  return added;
+}
+
+int run_echo(const echo_options& options) {
+  const echo_result result = run_echo_load(options);
+  const auto round_trips = static_cast<double>(result.latency.count());
+  fmt::print("echoed and verified {} bytes ({}) over {} connections in {:.3f} s\n", result.bytes,
+             format_size(result.bytes), options.connections, result.seconds);
+  fmt::print("{:.1f} MiB/s, {:.0f} round trips/s ({} round trips)\n",
+             static_cast<double>(result.bytes) / 1048576.0 / result.seconds, round_trips / result.seconds,
+             result.latency.count());
+  fmt::print("latency_us p50 {:.1f}, p99 {:.1f}, p99.9 {:.1f}, max {:.1f}\n", result.latency.quantile_us(0.5),
+             result.latency.quantile_us(0.99), result.latency.quantile_us(0.999), result.latency.max_us());
+  return slabbuf::examples::exit_success;
+}
+
+int run_idle(const idle_options& options, std::size_t bytes_max) {
+  const idle_result result = run_idle_probe(options);
+  fmt::print("{} connections echoed 64 bytes each and are idle\n", options.connections);
+  fmt::print("anonymous memory of process {}: {} bytes before, {} after ({})\n", options.server_pid,
+             result.before.anonymous_bytes, result.after.anonymous_bytes, result.after.source);
+  if (!result.before.settled || !result.after.settled) fmt::print("it had not settled: measure again\n");
+  fmt::print("{:.1f} bytes per idle connection\n", result.anonymous_bytes_per_connection);
+  if (bytes_max != 0 && result.anonymous_bytes_per_connection > static_cast<double>(bytes_max)) {
+    throw std::runtime_error(fmt::format("{:.1f} bytes per idle connection, at most {} are allowed",
+                                         result.anonymous_bytes_per_connection, bytes_max));
+  }
+  return slabbuf::examples::exit_success;
+}
+
+int run_reset(const reset_options& options) {
+  run_reset_storm(options);
+  fmt::print("{} connections reset at once; a fresh one is served\n", options.connections);
+  return slabbuf::examples::exit_success;
+}
+
+}  // namespace
+
+int main(int argument_count, char** arguments) {
+  constexpr std::size_t chunk_bytes_max = std::size_t{16} << 20;
+  constexpr std::size_t total_bytes_max = std::size_t{1} << 44;
+  CLI::App app("Drives an echo server and verifies what it does", "load_generator");
+  app.require_subcommand(1);
+  common_options common;
+  std::function<int()> chosen;
+
+  echo_options echo;
+  std::size_t echo_bytes = echo.bytes;
+  std::uint64_t round_trips = 0;
+  CLI::App& echo_app =
+      add_subcommand(app, "echo", "sends random data and compares every byte of the echo", common, echo.connections);
+  CLI::Option* const bytes_option =
+      add_size_option(echo_app, "--bytes", echo_bytes, 1, total_bytes_max, "to send over all connections together");
+  echo_app.add_option("--round-trips", round_trips, "chunks to send over all connections, instead of --bytes")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 36))
+      ->excludes(bytes_option);
+  add_size_option(echo_app, "--chunk-min", echo.chunk_bytes_min, 1, chunk_bytes_max, "smallest chunk");
+  add_size_option(echo_app, "--chunk-max", echo.chunk_bytes_max, 1, chunk_bytes_max, "largest chunk");
+  echo_app.add_option("--pipeline", echo.pipeline, "chunks a connection may have in flight; 1 is request, response")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{4096}))
+      ->capture_default_str();
+  echo_app.add_option("--threads", echo.threads, "threads of the generator")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{64}))
+      ->capture_default_str();
+  echo_app.add_flag("--half-close", echo.half_close,
+                    "end the sending side after the last byte; expect all, then the end");
+  echo_app.final_callback([&] {
+    if (echo.chunk_bytes_min > echo.chunk_bytes_max) throw CLI::ValidationError("--chunk-min", "is above --chunk-max");
+    echo.bytes = echo_bytes;
+    if (round_trips != 0) {
+      if (echo.chunk_bytes_min != echo.chunk_bytes_max) {
+        throw CLI::ValidationError("--round-trips", "needs chunks of one size: --chunk-min equal to --chunk-max");
+      }
+      echo.share_bytes = echo.chunk_bytes_max;
+      echo.bytes = round_trips * echo.chunk_bytes_max;
+    }
+    if (echo.bytes / echo.share_bytes < echo.connections) {
+      throw CLI::ValidationError("--connections", "some would have nothing to send");
+    }
+    echo.progress = isatty(STDERR_FILENO) != 0;
+    chosen = [&] { return run_echo(common.fill(echo)); };
+  });
+
+  idle_options idle;
+  int hold_s = 0;
+  std::size_t idle_bytes_max = 0;
+  CLI::App& idle_app =
+      add_subcommand(app, "idle", "measures the server's memory for each idle connection", common, idle.connections);
+  idle_app.add_option("--server-pid", idle.server_pid, "the server's process")
+      ->required()
+      ->check(CLI::Range(1, 1 << 22));
+  idle_app.add_option("--hold", hold_s, "seconds to keep the connections open")->check(CLI::Range(0, seconds_max));
+  add_size_option(idle_app, "--bytes-max", idle_bytes_max, 1, std::size_t{1} << 30, "fail above this, per connection")
+      ->default_str("no limit");
+  idle_app.final_callback([&] {
+    idle.hold = std::chrono::seconds(hold_s);
+    chosen = [&] { return run_idle(common.fill(idle), idle_bytes_max); };
+  });
+
+  reset_options reset;
+  CLI::App& reset_app =
+      add_subcommand(app, "reset", "opens connections and resets them all at once", common, reset.connections);
+  reset_app.final_callback([&] { chosen = [&] { return run_reset(common.fill(reset)); }; });
+
+  return slabbuf::examples::run_program(app, argument_count, arguments, [&] { return chosen(); });
+}

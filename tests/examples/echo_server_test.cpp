@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+// The echo server as its users meet it: a program, its options, its connections.
+#include "support/child_process.hpp"
+
+#include <asio/buffer.hpp>
+#include <asio/connect.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/read.hpp>
+#include <asio/write.hpp>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace slabbuf {
+namespace {
+
+using asio::ip::tcp;
+using support::child_process;
+
+std::vector<std::string> command(std::initializer_list<std::string> options) {
+  std::vector<std::string> all{ECHO_SERVER};
+  all.insert(all.end(), options);
+  return all;
+}
+
+// A server on a free port.
+class echo_server {
+ public:
+  explicit echo_server(std::initializer_list<std::string> options = {},
+                       std::optional<std::uint64_t> descriptors_max = std::nullopt)
+      : child_([&] {
+          std::vector<std::string> all = command({"--tcp", "127.0.0.1:0"});
+          all.insert(all.end(), options);
+          return all;
+        }(), descriptors_max) {
+    const std::string line = child_.read_line();
+    const std::string expected = "listening tcp 127.0.0.1:";
+    if (line.compare(0, expected.size(), expected) != 0) throw std::runtime_error("unexpected line: " + line);
+    port_ = static_cast<std::uint16_t>(std::stoi(line.substr(expected.size())));
+  }
+
+  tcp::endpoint endpoint() const { return {asio::ip::address_v4::loopback(), port_}; }
+  child_process& child() { return child_; }
+
+  // Asks it to end; it must end well.
+  void stop(int signal = SIGTERM) {
+    child_.signal(signal);
+    EXPECT_EQ(child_.wait(), 0) << child_.standard_error();
+    EXPECT_NE(child_.standard_error().find(" 0 in use"), std::string::npos) << child_.standard_error();
+  }
+
+ private:
+  child_process child_;
+  std::uint16_t port_ = 0;
+};
+
+class EchoServer : public ::testing::Test {
+ protected:
+  tcp::socket connect(const echo_server& server) {
+    tcp::socket client(context);
+    client.connect(server.endpoint());
+    return client;
+  }
+
+  static void expect_echo(tcp::socket& client, const std::string& text) {
+    asio::write(client, asio::buffer(text));
+    std::string answer(text.size(), '\0');
+    asio::error_code ec;
+    asio::read(client, asio::buffer(answer), ec);
+    EXPECT_FALSE(ec) << ec.message();
+    EXPECT_EQ(answer, text);
+  }
+
+  // Reads to the end of the stream, which must come.
+  static std::string read_to_end(tcp::socket& client) {
+    std::string all;
+    asio::error_code ec;
+    asio::read(client, asio::dynamic_buffer(all), ec);
+    EXPECT_EQ(ec, asio::error::eof);
+    return all;
+  }
+
+  asio::io_context context;
+};
+
+std::string long_text(std::size_t size) {
+  std::string text(size, '\0');
+  for (std::size_t index = 0; index < size; ++index) text[index] = static_cast<char>(index * 2654435761U >> 11);
+  return text;
+}
+
+TEST(EchoServerUsage, RefusesWhatItCannotUseWithOneLineAndStatusTwo) {
+  const std::vector<std::vector<std::string>> wrong{
+      {"--bogus"},
+      {"surplus"},
+      {"--threads", "0"},
+      {"--threads", "257"},
+      {"--threads", "two"},
+      {"--threads"},
+      {"--budget", "100"},
+      {"--budget", "16383"},
+      {"--budget", "many"},
+      {"--budget", "99999999T"},
+      {"--connections-max", "0"},
+      {"--connections-max", "-5"},
+      {"--idle-timeout", "-1"},
+      {"--idle-timeout", "86401"},
+      {"--tcp", "127.0.0.1"},
+      {"--tcp", "127.0.0.1:"},
+      {"--tcp", "127.0.0.1:65536"},
+      {"--tcp", "127.0.0.1:80x"},
+      {"--tcp", "1.2.3:80"},
+      {"--tcp", "::1:80"},
+      {"--tcp", "[127.0.0.1]:80"},
+      {"--tcp", ""},
+  };
+  for (const std::vector<std::string>& options : wrong) {
+    std::vector<std::string> all = command({});
+    all.insert(all.end(), options.begin(), options.end());
+    child_process child(all);
+    EXPECT_EQ(child.wait(), 2) << ::testing::PrintToString(options);
+    const std::string message = child.standard_error();
+    EXPECT_EQ(std::count(message.begin(), message.end(), '\n'), 1) << message;
+    EXPECT_EQ(message.find("echo_server: "), 0U) << message;
+    EXPECT_EQ(child.read_line(), "") << "nothing on standard output";
+  }
+}
+
+TEST(EchoServerUsage, ExplainsItself) {
+  child_process help(command({"--help"}));
+  EXPECT_EQ(help.wait(), 0);
+  child_process version(command({"--version"}));
+  EXPECT_EQ(version.read_line().find("echo_server "), 0U);
+  EXPECT_EQ(version.wait(), 0);
+}
+
+TEST_F(EchoServer, SaysWhenItsAddressIsTaken) {
+  echo_server first;
+  child_process second(command({"--tcp", "127.0.0.1:" + std::to_string(first.endpoint().port())}));
+  EXPECT_EQ(second.wait(), 1);
+  const std::string message = second.standard_error();
+  EXPECT_NE(message.find("already in use"), std::string::npos) << message;
+  EXPECT_EQ(std::count(message.begin(), message.end(), '\n'), 1) << message;
+  first.stop();
+}
+
+TEST_F(EchoServer, SaysWhenItsAddressIsNotOfThisMachine) {
+  child_process child(command({"--tcp", "192.0.2.1:7000"}));  // TEST-NET-1: nobody's
+  EXPECT_EQ(child.wait(), 1);
+  EXPECT_NE(child.standard_error().find("192.0.2.1:7000"), std::string::npos);
+}
+
+TEST_F(EchoServer, ListensOnIPv6) {
+  child_process child(command({"--tcp", "[::1]:0"}));
+  const std::string line = child.read_line();
+  if (line.empty()) GTEST_SKIP() << "no IPv6 here: " << (child.wait(), child.standard_error());
+  EXPECT_EQ(line.find("listening tcp [::1]:"), 0U) << line;
+  child.signal(SIGINT);
+  EXPECT_EQ(child.wait(), 0);
+}
+
+TEST_F(EchoServer, EchoesAndDrainsOnEitherSignal) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    echo_server server({"--threads", "2"});
+    tcp::socket idle = connect(server);
+    tcp::socket busy = connect(server);
+    expect_echo(idle, "hello");
+    expect_echo(busy, long_text(1 << 20));
+    server.stop(signal);
+    EXPECT_EQ(read_to_end(idle), "");
+  }
+}
+
+TEST_F(EchoServer, AnswersWhatItReceivedBeforeItDrains) {
+  echo_server server({"--threads", "1"});
+  tcp::socket client = connect(server);
+  expect_echo(client, "warm");
+  // Sent, not read yet: the server has more on its hands than the sockets take.
+  const std::string text = long_text(std::size_t{8} << 20);
+  std::jthread sender([&] {
+    asio::write(client, asio::buffer(text));
+    server.child().signal(SIGTERM);
+  });
+  std::string answer(text.size(), '\0');
+  asio::error_code ec;
+  asio::read(client, asio::buffer(answer), ec);
+  EXPECT_FALSE(ec) << ec.message();
+  EXPECT_TRUE(answer == text);
+  EXPECT_EQ(server.child().wait(), 0);
+}
+
+TEST_F(EchoServer, ASecondSignalCutsConnectionsThatDoNotFinish) {
+  echo_server server({"--threads", "1"});
+  tcp::socket client = connect(server);
+  // Nobody reads the answer, so the server cannot finish writing it.
+  std::string text = long_text(std::size_t{1} << 20);
+  client.non_blocking(true);
+  asio::error_code ec;
+  int refusals = 0;
+  while (refusals < 3) {
+    client.write_some(asio::buffer(text), ec);
+    if (!ec) {
+      refusals = 0;
+      continue;
+    }
+    ++refusals;
+    tcp::socket probe = connect(server);  // a round trip: the server has had its turn
+    expect_echo(probe, "x");
+  }
+  server.child().signal(SIGTERM);
+  // Draining closes the listener: from then on the second signal is a second one.
+  for (;;) {
+    tcp::socket late(context);
+    late.connect(server.endpoint(), ec);
+    if (ec) break;
+  }
+  server.child().signal(SIGTERM);
+  EXPECT_EQ(server.child().wait(), 0);
+  EXPECT_NE(server.child().standard_error().find("did not finish"), std::string::npos);
+}
+
+TEST_F(EchoServer, EchoesEverythingToAPeerThatHasHalfClosed) {
+  echo_server server;
+  tcp::socket client = connect(server);
+  const std::string text = long_text(std::size_t{8} << 20);
+  std::jthread sender([&] {
+    asio::write(client, asio::buffer(text));
+    client.shutdown(asio::socket_base::shutdown_send);
+  });
+  const std::string answer = read_to_end(client);
+  EXPECT_TRUE(answer == text) << answer.size() << " of " << text.size();
+  sender.join();
+  server.stop();
+}
+
+TEST_F(EchoServer, RefusesConnectionsAboveItsLimitAndServesOthersWhenThereIsRoom) {
+  echo_server server({"--connections-max", "2", "--threads", "1"});
+  tcp::socket first = connect(server);
+  expect_echo(first, "1");
+  {
+    tcp::socket second = connect(server);
+    expect_echo(second, "2");
+    tcp::socket third = connect(server);
+    EXPECT_EQ(read_to_end(third), "");
+    expect_echo(first, "still here");
+  }
+  // The server learns of the close at its own time.
+  for (bool served = false; !served;) {
+    tcp::socket next = connect(server);
+    asio::error_code ec;
+    asio::write(next, asio::buffer("x", 1), ec);
+    char answer = 0;
+    served = asio::read(next, asio::buffer(&answer, 1), ec) == 1;
+  }
+  server.stop();
+  EXPECT_NE(server.child().standard_error().find("--connections-max"), std::string::npos);
+}
+
+TEST_F(EchoServer, PausesAcceptingWithoutDescriptorsAndGoesOnWhenThereAreSome) {
+  constexpr std::uint64_t descriptors_max = 40;
+  echo_server server({"--threads", "1"}, descriptors_max);
+  // More connections than it can hold: the rest waits in the system's queue.
+  std::vector<tcp::socket> clients;
+  for (std::uint64_t count = 0; count < 2 * descriptors_max; ++count) clients.push_back(connect(server));
+  expect_echo(clients.front(), "first");
+  // Everyone is served in the end, as those before them leave.
+  for (tcp::socket& client : clients) {
+    expect_echo(client, "hello");
+    client.close();
+  }
+  server.stop();
+  const std::string log = server.child().standard_error();
+  EXPECT_NE(log.find("accepting pauses"), std::string::npos) << log;
+  EXPECT_NE(log.find("accepting goes on"), std::string::npos) << log;
+}
+
+TEST_F(EchoServer, ClosesConnectionsThatAreIdle) {
+  echo_server server({"--idle-timeout", "1"});
+  tcp::socket client = connect(server);
+  expect_echo(client, "x");
+  EXPECT_EQ(read_to_end(client), "");
+  server.stop();
+}
+
+TEST_F(EchoServer, ServesManyFromABudgetOfOneBlock) {
+  echo_server server({"--budget", "16KiB", "--threads", "2"});
+  std::vector<std::jthread> clients;
+  for (int index = 0; index < 20; ++index) {
+    clients.emplace_back([&] {
+      asio::io_context own;
+      tcp::socket client(own);
+      client.connect(server.endpoint());
+      const std::string text = long_text(100'000);
+      std::jthread sender([&] { asio::write(client, asio::buffer(text)); });
+      std::string answer(text.size(), '\0');
+      asio::error_code ec;
+      asio::read(client, asio::buffer(answer), ec);
+      EXPECT_TRUE(!ec && answer == text) << ec.message();
+    });
+  }
+  clients.clear();
+  server.stop();
+  EXPECT_NE(server.child().standard_error().find("at most 16.0 KiB at once"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace slabbuf

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#include <slabbuf/pool/pool_options.hpp>
+
+#include <gtest/gtest.h>
+
+#include <new>
+#include <string>
+#include <type_traits>
+
+namespace slabbuf {
+namespace {
+
+TEST(pool_options_test, DefaultsAreTheDocumentedOnes) {
+  const pool_options options;
+  EXPECT_EQ(options.size_classes.largest(), std::size_t{1} << 20);
+  EXPECT_EQ(options.zero, zeroing::dirty_extent);
+  EXPECT_EQ(options.budget_bytes_max, memory_budget::unlimited);
+  EXPECT_EQ(options.cache_bytes_max, std::size_t{2} << 20);
+  EXPECT_EQ(options.pages, nullptr);
+}
+
+TEST(pool_options_test, AFailureSaysWhatWasAskedForAndWhy) {
+  const acquire_failed failure("is refused by", 4097, 512);
+  EXPECT_EQ(failure.requested_bytes(), 4097U);
+  EXPECT_EQ(failure.limit_bytes(), 512U);
+  EXPECT_STREQ(failure.what(), "slabbuf: a buffer of 4097 bytes is refused by 512 bytes");
+}
+
+TEST(pool_options_test, AFailureWithoutALimitNamesNone) {
+  const acquire_failed failure("cannot be had", 10, 0);
+  EXPECT_STREQ(failure.what(), "slabbuf: a buffer of 10 bytes cannot be had");
+}
+
+TEST(pool_options_test, AnExceededBudgetNamesBothSizes) {
+  const budget_exceeded failure(123456, 4096);
+  const std::string text = failure.what();
+  EXPECT_NE(text.find("123456"), std::string::npos);
+  EXPECT_NE(text.find("4096"), std::string::npos);
+}
+
+TEST(pool_options_test, TheLongestTextIsNotCutOff) {
+  const std::string text = budget_exceeded(SIZE_MAX, SIZE_MAX - 1).what();
+  EXPECT_TRUE(text.ends_with(std::to_string(SIZE_MAX - 1) + " bytes")) << text;
+}
+
+TEST(pool_options_test, FailuresAreBadAllocAndCopyWithoutThrowing) {
+  static_assert(std::is_base_of_v<std::bad_alloc, acquire_failed>);
+  static_assert(std::is_base_of_v<acquire_failed, budget_exceeded>);
+  static_assert(std::is_nothrow_copy_constructible_v<budget_exceeded>);
+  const budget_exceeded failure(1, 2);
+  const budget_exceeded copy = failure;
+  EXPECT_STREQ(copy.what(), failure.what());
+}
+
+}  // namespace
+}  // namespace slabbuf

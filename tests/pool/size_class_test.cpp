@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+// The table is held against a walk through its sizes, for every size where that is affordable and
+// around every boundary where it is not.
+#include <slabbuf/pool/size_class.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace slabbuf {
+namespace {
+
+using sizes = std::vector<std::size_t>;
+
+constexpr std::size_t npos = size_class_table::npos;
+
+sizes doublings(std::size_t smallest, std::size_t largest) {
+  sizes all;
+  for (std::size_t size = smallest; size <= largest; size *= 2) all.push_back(size);
+  return all;
+}
+
+sizes consecutive(std::size_t first, std::size_t step = 1) {
+  sizes all(size_class_table::count_max);
+  for (std::size_t index = 0; index < all.size(); ++index) all[index] = first + index * step;
+  return all;
+}
+
+struct named_table {
+  const char* name;
+  sizes classes;
+};
+
+std::vector<named_table> tables() {
+  return {{"Default", doublings(2, std::size_t{1} << 20)},
+          {"Two", {1024, 4096}},
+          {"One", {1}},
+          {"OneOdd", {1000}},
+          {"Odd", {3, 7, 100, 1000, 17408}},
+          {"Dense", consecutive(1)},
+          {"DenseAt1000", consecutive(1000)},
+          {"DenseAround1MiB", consecutive((std::size_t{1} << 20) - 64)},
+          {"DenseAfterSparse", {1, 2, 4096, 4097, 4098, 4099, 4100, 100000}},
+          {"EverySixteenth", consecutive(16, 16)}};
+}
+
+class size_class_tables : public ::testing::TestWithParam<named_table> {
+ protected:
+  // What find() must say, by the definition: the first class that is not smaller.
+  static std::size_t expected(std::size_t size) {
+    const sizes& all = GetParam().classes;
+    for (std::size_t index = 0; index < all.size(); ++index) {
+      if (all[index] >= size) return index;
+    }
+    return npos;
+  }
+
+  static std::size_t expected_exact(std::size_t size) {
+    const std::size_t index = expected(size);
+    return index != npos && GetParam().classes[index] == size ? index : npos;
+  }
+
+  void expect_right(std::size_t size) const {
+    const std::size_t index = expected(size);
+    EXPECT_EQ(table_.find(size), index) << size;
+    EXPECT_EQ(table_.find_exact(size), expected_exact(size)) << size;
+    EXPECT_EQ(table_.index_for(size), index == npos ? table_.count() : index) << size;
+  }
+
+  size_class_table table_{std::span<const std::size_t>(GetParam().classes)};
+};
+
+INSTANTIATE_TEST_SUITE_P(each, size_class_tables, ::testing::ValuesIn(tables()),
+                         [](const auto& each) { return each.param.name; });
+
+TEST_P(size_class_tables, AnswersRightAtEveryBoundary) {
+  for (const std::size_t size : GetParam().classes) {
+    expect_right(size - 1);
+    expect_right(size);
+    expect_right(size + 1);
+  }
+}
+
+TEST_P(size_class_tables, AnswersRightForSizesBeyondTheLargest) {
+  expect_right(0);
+  expect_right(table_.largest() * 2);
+  expect_right(SIZE_MAX / 2 + 1);
+  expect_right(SIZE_MAX - 1);
+  expect_right(SIZE_MAX);
+}
+
+TEST_P(size_class_tables, AnswersRightForEverySizeUpTo2MiB) {
+  std::size_t right = 0;  // follows the size, which only grows
+  const sizes& all = GetParam().classes;
+  for (std::size_t size = 0; size <= std::size_t{2} << 20; ++size) {
+    while (right < all.size() && all[right] < size) ++right;
+    const std::size_t index = right < all.size() ? right : npos;
+    const std::size_t exact = right < all.size() && all[right] == size ? right : npos;
+    if (table_.find(size) != index || table_.find_exact(size) != exact) {
+      expect_right(size);
+      FAIL() << "size " << size;
+    }
+  }
+}
+
+TEST_P(size_class_tables, KnowsItsSizes) {
+  const sizes& all = GetParam().classes;
+  ASSERT_EQ(table_.count(), all.size());
+  EXPECT_EQ(table_.largest(), all.back());
+  for (std::size_t index = 0; index < all.size(); ++index) EXPECT_EQ(table_.size_of(index), all[index]);
+  EXPECT_THROW(static_cast<void>(table_.size_of(all.size())), std::out_of_range);
+  EXPECT_THROW(static_cast<void>(table_.size_of(npos)), std::out_of_range);
+}
+
+TEST_P(size_class_tables, StaysRightWhenCopied) {
+  const size_class_table copy = table_;
+  table_ = size_class_table{5};
+  for (const std::size_t size : GetParam().classes) EXPECT_EQ(copy.find(size), expected(size));
+}
+
+TEST(size_class_test, DefaultIsEveryPowerOfTwoFrom2ByteTo1MiB) {
+  const size_class_table table;
+  ASSERT_EQ(table.count(), 20U);
+  for (std::size_t index = 0; index < 20; ++index) EXPECT_EQ(table.size_of(index), std::size_t{2} << index);
+}
+
+TEST(size_class_test, AcceptsTheLargestSizeAndTheMostClasses) {
+  const size_class_table largest{size_class_table::size_max};
+  EXPECT_EQ(largest.find(size_class_table::size_max), 0U);
+  EXPECT_EQ(largest.find(size_class_table::size_max + 1), npos);
+  EXPECT_EQ(size_class_table(std::span<const std::size_t>(consecutive(7))).count(), size_class_table::count_max);
+}
+
+TEST(size_class_test, RefusesInvalidTables) {
+  sizes too_many(size_class_table::count_max + 1);
+  std::iota(too_many.begin(), too_many.end(), std::size_t{1});
+  const sizes invalid[] = {
+      {}, {0}, {0, 1}, {2, 1}, {1, 2, 2}, {4, 8, 7}, {size_class_table::size_max + 1}, {1, SIZE_MAX}, too_many};
+  for (const sizes& each : invalid) {
+    SCOPED_TRACE(::testing::PrintToString(each));
+    EXPECT_THROW(size_class_table{std::span<const std::size_t>(each)}, std::invalid_argument);
+  }
+  EXPECT_THROW((size_class_table{8, 4}), std::invalid_argument);
+}
+
+TEST(size_class_test, NamesTheFault) {
+  const auto fault_of = [](const sizes& classes) -> std::string {
+    try {
+      size_class_table{std::span<const std::size_t>(classes)};
+    } catch (const std::invalid_argument& fault) {
+      return fault.what();
+    }
+    return "none";
+  };
+  EXPECT_NE(fault_of({}).find("no sizes"), std::string::npos);
+  EXPECT_NE(fault_of({0}).find("zero"), std::string::npos);
+  EXPECT_NE(fault_of({100, 99}).find("99 after 100"), std::string::npos);
+  EXPECT_NE(fault_of({SIZE_MAX}).find(std::to_string(SIZE_MAX)), std::string::npos);
+}
+
+TEST(size_class_test, PowersOfTwoIncludeBothEnds) {
+  const size_class_table table = size_class_table::powers_of_two(64, 1024);
+  ASSERT_EQ(table.count(), 5U);
+  EXPECT_EQ(table.size_of(0), 64U);
+  EXPECT_EQ(table.largest(), 1024U);
+  EXPECT_EQ(size_class_table::powers_of_two(8, 8).count(), 1U);
+  EXPECT_EQ(size_class_table::powers_of_two(1, size_class_table::size_max).count(), 31U);
+}
+
+TEST(size_class_test, PowersOfTwoRefuseOtherEnds) {
+  constexpr std::size_t too_large = size_class_table::size_max * 2;
+  constexpr std::size_t invalid[][2] = {{0, 8}, {8, 0}, {0, 0}, {3, 8}, {8, 9}, {16, 8}, {8, too_large}};
+  for (const auto& each : invalid) {
+    EXPECT_THROW(static_cast<void>(size_class_table::powers_of_two(each[0], each[1])), std::invalid_argument)
+        << each[0] << " .. " << each[1];
+  }
+}
+
+}  // namespace
+}  // namespace slabbuf

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+#include "support/child_process.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <stdexcept>
+#include <system_error>
+
+namespace slabbuf::support {
+namespace {
+
+void check(bool success, const char* what) {
+  if (!success) throw std::system_error(errno, std::generic_category(), what);
+}
+
+// Standard error goes to a file without a name: a pipe nobody reads would block the child.
+int unnamed_file() {
+  const int file = ::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  check(file >= 0, "open");
+  return file;
+}
+
+}  // namespace
+
+child_process::child_process(const std::vector<std::string>& arguments, std::optional<std::uint64_t> descriptors_max) {
+  std::array<int, 2> output{};
+  check(::pipe2(output.data(), O_CLOEXEC) == 0, "pipe2");
+  output_ = output[0];
+  error_ = unnamed_file();
+  std::vector<char*> pointers;
+  for (const std::string& each : arguments) pointers.push_back(const_cast<char*>(each.c_str()));
+  pointers.push_back(nullptr);
+
+  id_ = ::fork();
+  check(id_ >= 0, "fork");
+  if (id_ == 0) {
+    // Only calls that are safe between fork and exec.
+    if (descriptors_max) {
+      const ::rlimit limited{*descriptors_max, *descriptors_max};
+      ::setrlimit(RLIMIT_NOFILE, &limited);
+    }
+    ::dup2(output[1], STDOUT_FILENO);
+    ::dup2(error_, STDERR_FILENO);
+    ::execv(pointers[0], pointers.data());
+    ::_exit(127);
+  }
+  ::close(output[1]);
+}
+
+child_process::~child_process() {
+  if (id_ > 0) {
+    ::kill(id_, SIGKILL);
+    ::waitpid(id_, nullptr, 0);
+  }
+  ::close(output_);
+  ::close(error_);
+}
+
+std::string child_process::read_line() {
+  for (;;) {
+    if (const std::size_t end = unread_.find('\n'); end != std::string::npos) {
+      std::string line = unread_.substr(0, end);
+      unread_.erase(0, end + 1);
+      return line;
+    }
+    ::pollfd readable{output_, POLLIN, 0};
+    const int ready = ::poll(&readable, 1, static_cast<int>(std::chrono::milliseconds(limit).count()));
+    if (ready == 0) throw std::runtime_error("no line from the child");
+    std::array<char, 4096> chunk{};
+    const ::ssize_t count = ::read(output_, chunk.data(), chunk.size());
+    if (count <= 0) return std::exchange(unread_, {});
+    unread_.append(chunk.data(), static_cast<std::size_t>(count));
+  }
+}
+
+void child_process::signal(int number) const { ::kill(id_, number); }
+
+int child_process::wait() {
+  // A descriptor of the process becomes readable when it ends: no polling, no SIGCHLD.
+  const int process = static_cast<int>(::syscall(SYS_pidfd_open, id_, 0));
+  check(process >= 0, "pidfd_open");
+  ::pollfd ended{process, POLLIN, 0};
+  const int ready = ::poll(&ended, 1, static_cast<int>(std::chrono::milliseconds(limit).count()));
+  ::close(process);
+  if (ready == 0) throw std::runtime_error("the child does not end");
+  int status = 0;
+  ::waitpid(id_, &status, 0);
+  id_ = -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+std::string child_process::standard_error() {
+  ::lseek(error_, 0, SEEK_SET);
+  std::string all;
+  std::array<char, 4096> chunk{};
+  for (::ssize_t count = 0; (count = ::read(error_, chunk.data(), chunk.size())) > 0;) {
+    all.append(chunk.data(), static_cast<std::size_t>(count));
+  }
+  return all;
+}
+
+}  // namespace slabbuf::support

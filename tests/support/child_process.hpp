@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// A program under test, started as a child: its output, its exit status, signals to it.
+// Threads: one.
+// Lifetime: a child that still runs when the object dies is killed.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace slabbuf::support {
+
+class child_process {
+ public:
+  /// Starts `arguments[0]` with its standard output and error captured. `descriptors_max` limits the
+  /// descriptors it may open. Throws std::system_error.
+  explicit child_process(const std::vector<std::string>& arguments,
+                         std::optional<std::uint64_t> descriptors_max = std::nullopt);
+  child_process(const child_process&) = delete;
+  child_process& operator=(const child_process&) = delete;
+  ~child_process();
+
+  /// The next line of its standard output, without the end of line; empty at its end. Throws
+  /// std::runtime_error when none comes within `limit`.
+  std::string read_line();
+
+  void signal(int number) const;
+
+  /// Waits until it exits; its exit status, or minus the signal that ended it. Throws
+  /// std::runtime_error after `limit`.
+  int wait();
+
+  /// All it printed to standard error. After wait().
+  std::string standard_error();
+
+  ::pid_t id() const noexcept { return id_; }
+
+  /// Generous: programs under valgrind and sanitizers on a busy machine.
+  static constexpr std::chrono::seconds limit{120};
+
+ private:
+  ::pid_t id_ = -1;
+  int output_ = -1;
+  int error_ = -1;
+  std::string unread_;
+};
+
+}  // namespace slabbuf::support
