@@ -31,9 +31,7 @@ bool allocation_counting_available() noexcept {
   return allocations != before;
 }
 
-std::uint64_t allocations_of_this_thread() noexcept {
-  return allocations;
-}
+std::uint64_t allocations_of_this_thread() noexcept { return allocations; }
 
 }  // namespace slabbuf::bench
 
@@ -90,25 +88,15 @@ inline const next_heap& counted() noexcept {
 // NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the C library's names are reserved ones
 extern "C" {
 
-void* malloc(std::size_t size) noexcept {
-  return counted().malloc(size);
-}
+void* malloc(std::size_t size) noexcept { return counted().malloc(size); }
 
-void* calloc(std::size_t count, std::size_t size) noexcept {
-  return counted().calloc(count, size);
-}
+void* calloc(std::size_t count, std::size_t size) noexcept { return counted().calloc(count, size); }
 
-void* realloc(void* memory, std::size_t size) noexcept {
-  return counted().realloc(memory, size);
-}
+void* realloc(void* memory, std::size_t size) noexcept { return counted().realloc(memory, size); }
 
-void* memalign(std::size_t alignment, std::size_t size) noexcept {
-  return counted().memalign(alignment, size);
-}
+void* memalign(std::size_t alignment, std::size_t size) noexcept { return counted().memalign(alignment, size); }
 
-void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  return counted().memalign(alignment, size);
-}
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept { return counted().memalign(alignment, size); }
 
 int posix_memalign(void** memory, std::size_t alignment, std::size_t size) noexcept {
   void* const found = counted().memalign(alignment, size);

@@ -35,9 +35,7 @@ asio::error_code run_until(asio::io_context& io, client_socket& socket, deadline
   return asio::error::timed_out;
 }
 
-asio::io_context& context_of(client_socket& socket) {
-  return socket.get_executor().context();
-}
+asio::io_context& context_of(client_socket& socket) { return socket.get_executor().context(); }
 
 }  // namespace
 

@@ -163,12 +163,8 @@ void run(benchmark::State& state, std::size_t contexts, std::size_t threads_per_
   state.counters["server_cpu_us"] = cpu_us / requests;
 }
 
-void per_thread(benchmark::State& state) {
-  run(state, 2, 1);
-}
-void shared(benchmark::State& state) {
-  run(state, 1, 2);
-}
+void per_thread(benchmark::State& state) { run(state, 2, 1); }
+void shared(benchmark::State& state) { run(state, 1, 2); }
 
 BENCHMARK(per_thread)
     ->Name("threading/per_thread/threads:2")

@@ -23,9 +23,7 @@ enum class writing {
 };
 
 /// The compiler must believe that somebody reads what is at `data`.
-inline void keep(const void* data) noexcept {
-  asm volatile("" : : "r"(data) : "memory");
-}
+inline void keep(const void* data) noexcept { asm volatile("" : : "r"(data) : "memory"); }
 
 inline void write(std::byte* data, std::size_t size, writing what) noexcept {
   keep(data);  // or the compiler leaves out the clearing of what is about to be written

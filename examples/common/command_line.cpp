@@ -3,8 +3,8 @@
 
 #include <slabbuf/pool/version.hpp>
 
-#include <asio/ip/address.hpp>
 #include <fmt/format.h>
+#include <asio/ip/address.hpp>
 
 #include <array>
 #include <charconv>
@@ -40,9 +40,18 @@ std::string first_line(std::string text) {
 }  // namespace
 
 std::size_t parse_size(const std::string& text) {
-  static constexpr std::array<std::pair<std::string_view, unsigned>, 12> units{
-      {{"", 0}, {"B", 0}, {"K", 10}, {"KB", 10}, {"KiB", 10}, {"M", 20}, {"MB", 20}, {"MiB", 20}, {"G", 30},
-       {"GB", 30}, {"GiB", 30}, {"T", 40}}};
+  static constexpr std::array<std::pair<std::string_view, unsigned>, 12> units{{{"", 0},
+                                                                                {"B", 0},
+                                                                                {"K", 10},
+                                                                                {"KB", 10},
+                                                                                {"KiB", 10},
+                                                                                {"M", 20},
+                                                                                {"MB", 20},
+                                                                                {"MiB", 20},
+                                                                                {"G", 30},
+                                                                                {"GB", 30},
+                                                                                {"GiB", 30},
+                                                                                {"T", 40}}};
   std::size_t count = 0;
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, count);
@@ -104,8 +113,8 @@ CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t
     return bytes;
   };
   return app
-      .add_option_function<std::string>(name, [&value, parse](const std::string& text) { value = parse(text); },
-                                        description)
+      .add_option_function<std::string>(
+          name, [&value, parse](const std::string& text) { value = parse(text); }, description)
       ->check(checked(parse))
       ->type_name("SIZE")
       ->default_str(format_size(value));
@@ -114,8 +123,8 @@ CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t
 CLI::Option* add_endpoint_option(CLI::App& app, const std::string& name, asio::ip::tcp::endpoint& value,
                                  const std::string& description) {
   return app
-      .add_option_function<std::string>(name, [&value](const std::string& text) { value = parse_endpoint(text); },
-                                        description)
+      .add_option_function<std::string>(
+          name, [&value](const std::string& text) { value = parse_endpoint(text); }, description)
       ->check(checked(parse_endpoint))
       ->type_name("ADDRESS:PORT")
       ->default_str(format_endpoint(value));

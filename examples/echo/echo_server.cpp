@@ -6,11 +6,11 @@
 
 #include <slabbuf/net/net.hpp>
 
-#include <asio/io_context.hpp>
-#include <asio/signal_set.hpp>
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
 
 #include <csignal>
 #include <cstdint>

@@ -20,45 +20,33 @@ echo_session::~echo_session() { shard_.session_ended(); }
 void echo_session::read(std::unique_ptr<echo_session> self) {
   echo_session& session = *self;
   echo_shard& shard = session.shard_;
-  if (shard.draining_) {
-    // What has arrived is still answered; when nothing has, this was all.
-    asio::error_code ec;
-    if (session.socket_.available(ec) == 0) return;
-  }
   session.waiting_for_bytes_ = true;
-  net::async_read_some(session.socket_, shard.shared_.buffers,
-                       net::bind_pool(shard.handlers_, [self = std::move(self)](asio::error_code ec,
-                                                                                buffer received) mutable {
-                         on_read(std::move(self), ec, std::move(received));
-                       }));
+  net::async_read_some(
+      session.socket_, shard.shared_.buffers,
+      net::bind_pool(shard.handlers_, [self = std::move(self)](asio::error_code ec, buffer received) mutable {
+        on_read(std::move(self), ec, std::move(received));
+      }));
 }
 
 void echo_session::on_read(std::unique_ptr<echo_session> self, asio::error_code ec, buffer received) {
   echo_shard& shard = self->shard_;
   self->waiting_for_bytes_ = false;
+  if (!ec || ec == asio::error::no_buffer_space) shard.wheel_.touch(*self);
   if (ec == asio::error::no_buffer_space) return shard.wait_for_budget(std::move(self));
-  if (ec == asio::error::operation_aborted && shard.draining_ && self->socket_.is_open()) return read(std::move(self));
   // After the peer's last byte everything it sent has been echoed: a write ends before the next read.
   if (ec) return;
-  shard.wheel_.touch(*self);
   write(std::move(self), std::move(received));
 }
 
 void echo_session::write(std::unique_ptr<echo_session> self, buffer data) {
   echo_session& session = *self;
-  net::async_write(session.socket_, std::move(data),
-                   net::bind_pool(session.shard_.handlers_,
-                                  [self = std::move(self)](asio::error_code ec, std::size_t) mutable {
-                                    if (ec) return;
-                                    self->shard_.wheel_.touch(*self);
-                                    read(std::move(self));
-                                  }));
-}
-
-void echo_session::start_draining() noexcept {
-  if (!waiting_for_bytes_) return;
-  asio::error_code ignored;
-  socket_.cancel(ignored);
+  net::async_write(
+      session.socket_, std::move(data),
+      net::bind_pool(session.shard_.handlers_, [self = std::move(self)](asio::error_code ec, std::size_t) mutable {
+        if (ec) return;
+        self->shard_.wheel_.touch(*self);
+        read(std::move(self));
+      }));
 }
 
 void echo_session::abort() noexcept {

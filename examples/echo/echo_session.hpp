@@ -5,7 +5,7 @@
 // an operation ends without starting another, and whatever it holds goes back to the pool.
 //
 //     waiting (no block) --readable--> read --> write (owns the block) --> waiting ...
-//                 eof, error, idle, drained and nothing left: closed
+//                 eof, error, idle for too long: closed
 #pragma once
 
 #include "common/idle_wheel.hpp"
@@ -33,12 +33,11 @@ class echo_session : public idle_wheel::entry {
   echo_session& operator=(const echo_session&) = delete;
   ~echo_session();
 
-  /// Waits for bytes, or closes when the shard is draining and none are there.
+  /// Waits for bytes.
   static void read(std::unique_ptr<echo_session> self);
 
-  /// The shard is draining: a session that waits for bytes looks whether it should go on. One that
-  /// writes finishes that first.
-  void start_draining() noexcept;
+  /// Whether everything received so far has been sent back.
+  bool waits_for_bytes() const noexcept { return waiting_for_bytes_; }
 
   /// Ends every operation with an error, so that the session dies.
   void abort() noexcept;

@@ -5,11 +5,11 @@
 
 #include <slabbuf/net/net.hpp>
 
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
 #include <asio/error.hpp>
 #include <asio/post.hpp>
 #include <asio/socket_base.hpp>
-#include <spdlog/spdlog.h>
-#include <sys/socket.h>
 
 #include <cerrno>
 #include <system_error>
@@ -26,6 +26,10 @@ constexpr auto accept_pause = 100ms;
 
 // A session whose bytes found no room in the budget tries again this often.
 constexpr auto budget_pause = 5ms;
+
+// A connection is drained when nothing came for this long: bytes the peer has sent may still be on
+// their way.
+constexpr std::chrono::milliseconds drain_quiet = 250ms;
 
 // As many connections as the system queues before it refuses.
 constexpr int backlog = asio::socket_base::max_listen_connections;
@@ -62,8 +66,8 @@ void echo_shard::drain() {
 }
 
 void echo_shard::accept() {
-  acceptor_.async_accept(net::bind_pool(
-      handlers_, [this](asio::error_code ec, echo_socket peer) { on_accept(ec, std::move(peer)); }));
+  acceptor_.async_accept(
+      net::bind_pool(handlers_, [this](asio::error_code ec, echo_socket peer) { on_accept(ec, std::move(peer)); }));
 }
 
 void echo_shard::on_accept(asio::error_code ec, echo_socket peer) {
@@ -104,11 +108,16 @@ void echo_shard::pause_accepting(const asio::error_code& why) {
 }
 
 void echo_shard::start_idle_timer() {
-  if (shared_.options.idle_timeout == 0s) return;
-  idle_timer_.expires_after(std::chrono::milliseconds(shared_.options.idle_timeout) / idle_wheel::ticks_per_timeout);
+  const std::chrono::milliseconds timeout = draining_ ? drain_quiet : shared_.options.idle_timeout;
+  if (timeout == 0s) return;
+  idle_timer_.expires_after(timeout / idle_wheel::ticks_per_timeout);
   idle_timer_.async_wait([this](asio::error_code ec) {
     if (ec) return;
-    wheel_.advance([](idle_wheel::entry& idle) { static_cast<echo_session&>(idle).abort(); });
+    wheel_.advance([this](idle_wheel::entry& idle) {
+      auto& session = static_cast<echo_session&>(idle);
+      // A peer that is slow to take its answer has the time to do so when the server drains.
+      if (!draining_ || session.waits_for_bytes()) session.abort();
+    });
     start_idle_timer();
   });
 }
@@ -118,13 +127,17 @@ void echo_shard::start_draining() {
   asio::error_code ignored;
   acceptor_.close(ignored);
   accept_timer_.cancel();
-  idle_timer_.cancel();
-  if (session_count_ == 0) return;
+  if (session_count_ == 0) return end_draining();
   drain_timer_.expires_after(drain_timeout);
   drain_timer_.async_wait([this](asio::error_code ec) {
     if (!ec) abort_all();
   });
-  wheel_.for_each([](idle_wheel::entry& each) { static_cast<echo_session&>(each).start_draining(); });
+  start_idle_timer();  // from here on, quiet connections are closed soon
+}
+
+void echo_shard::end_draining() {
+  idle_timer_.cancel();
+  drain_timer_.cancel();
 }
 
 void echo_shard::abort_all() {
@@ -153,7 +166,7 @@ void echo_shard::session_ended() {
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
   --session_count_;
   if (dying_) return;
-  if (draining_ && session_count_ == 0) drain_timer_.cancel();
+  if (draining_ && session_count_ == 0) end_draining();
   // A descriptor is free again: whoever waits for one need not wait for the timer.
   accept_timer_.cancel();
 }

@@ -56,8 +56,8 @@ class echo_shard {
   /// Serves until drained. Handlers do not throw: a defect that does ends the process.
   void run() noexcept;
 
-  /// From any thread: stop accepting, finish what was received, close; cut what is left after
-  /// drain_timeout, or at once when asked a second time.
+  /// From any thread: stop accepting, answer what still comes, close each connection that is quiet;
+  /// cut what is left after drain_timeout, or at once when asked a second time.
   void drain();
 
   static constexpr std::chrono::seconds drain_timeout{5};
@@ -75,6 +75,7 @@ class echo_shard {
   void log_refusal();
   void start_idle_timer();
   void start_draining();
+  void end_draining();
   void abort_all();
   void wait_for_budget(std::unique_ptr<echo_session> starved);
   void session_began(echo_session& session);
@@ -91,7 +92,7 @@ class echo_shard {
   bool accepting_paused_ = false;
   std::size_t refused_count_ = 0;  // connections refused since that was last logged
   std::chrono::steady_clock::time_point refusal_logged_at_{};
-  asio::io_context context_{1};                         // a hint: one thread runs it
+  asio::io_context context_{1};  // a hint: one thread runs it
   acceptor acceptor_{context_};
   timer idle_timer_{context_};
   timer accept_timer_{context_};

@@ -80,17 +80,19 @@ void depot::put(std::size_t index, const free_block* blocks, std::uint32_t count
   class_depot& in = depots_[index];
   {
     const std::lock_guard lock(in.mutex);
-    for (std::uint32_t each = 0; each < count; ++each) put_one(in, blocks[each]);
+    for (std::uint32_t each = 0; each < count; ++each) put_one(in, index, blocks[each]);
     subtract(in.blocks_out, count);
   }
   budget_.refund(classes_[index].size * count);
 }
 
-void depot::put_one(class_depot& in, free_block block) noexcept {
+void depot::put_one(class_depot& in, std::size_t index, free_block block) noexcept {
   slab* const to = page_map::find(block.data());
-  const bool was_full = to->free_count == 0;
-  if (!to->put(block)) [[unlikely]]
-    report_misuse({misuse::double_put, block.data(), 0, to->owner->size});
+  // A block that was put twice may find its slab gone, or another in its place.
+  const bool known = to != nullptr && to->owner == &classes_[index];
+  const bool was_full = known && to->free_count == 0;
+  if (!known || !to->put(block)) [[unlikely]]
+    report_misuse({misuse::double_put, block.data(), 0, classes_[index].size});
   if (to->free_count == to->block_count) {
     (was_full ? in.full : in.partial).remove(to);
     if (in.empty_count == empty_slabs_kept) {
@@ -113,7 +115,7 @@ slab* depot::grow(class_depot& in, std::size_t index) noexcept {
     run = regions_.allocate(span_bytes);
   }
   if (run.base == nullptr) return nullptr;
-  slab* const made = slab::make(run.base, run.dirty, in.geometry, classes_[index].size, &classes_[index]);
+  slab* const made = slab::make(run.base, run.dirty, in.geometry, classes_[index]);
   if (made == nullptr || !page_map::set(run.base, span_bytes, made)) {
     if (made != nullptr) slab::destroy(made);
     const std::lock_guard lock(region_mutex_);
@@ -151,8 +153,13 @@ depot::oversize_block depot::take_oversize(std::size_t size, const block_class* 
     return {nullptr, refusal::memory};
   }
   auto* const base = static_cast<std::byte*>(memory);
+  if (!free_block::can_name(base, bytes)) {
+    pages_.unmap(memory, bytes);
+    budget_.refund(bytes);
+    return {nullptr, refusal::memory};
+  }
   const slab_geometry geometry{.stride = bytes, .span_bytes = bytes, .block_count = 1};
-  slab* const record = slab::make(base, false, geometry, 0, owner);
+  slab* const record = slab::make(base, false, geometry, *owner);
   if (record == nullptr || !page_map::set(base, bytes, record)) {
     if (record != nullptr) slab::destroy(record);
     pages_.unmap(memory, bytes);

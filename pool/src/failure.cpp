@@ -30,7 +30,6 @@ const char* to_string(misuse kind) noexcept {
     case misuse::not_a_block: return "not_a_block";
     case misuse::size_mismatch: return "size_mismatch";
     case misuse::double_put: return "double_put";
-    case misuse::written_past_end: return "written_past_end";
     case misuse::pool_died_in_use: return "pool_died_in_use";
   }
   return "unknown";

@@ -13,9 +13,10 @@
 namespace slabbuf::detail {
 namespace {
 
-// A thread may hold on to this part of a budget at most, so that what idle threads cache cannot
-// starve the others.
+// Free blocks in caches are out of reach for other threads. So one thread keeps at most this part of
+// a budget, and all together at most that one: the rest is always there for whoever asks.
 constexpr std::size_t cache_part_of_budget = 16;
+constexpr std::size_t all_caches_part_of_budget = 4;
 
 std::uint64_t next_pool_id() noexcept {
   static constinit std::atomic<std::uint64_t> last{0};
@@ -66,7 +67,8 @@ class attachments {
   ~attachments();
 
   thread_cache* find(std::uint64_t pool_id) const noexcept {
-    const auto found = std::find_if(list_.begin(), list_.end(), [&](const auto& each) { return each.pool_id == pool_id; });
+    const auto found =
+        std::find_if(list_.begin(), list_.end(), [&](const auto& each) { return each.pool_id == pool_id; });
     return found != list_.end() ? found->cache : nullptr;
   }
 
@@ -122,20 +124,23 @@ pool_core::pool_core(const pool_options& options, bool shared)
         for (std::size_t index = 0; index <= classes_table_.count(); ++index) {
           const bool oversize = index == classes_table_.count();
           const std::size_t size = oversize ? 0 : classes_table_.size_of(index);
-          classes[index] = {.pool = this,
-                            .cache = nullptr,
-                            .pool_id = id_,
-                            .size = size,
-                            .index = static_cast<std::uint32_t>(index),
-                            .written_at_start =
-                                options.zero == zeroing::whole_block ? static_cast<std::uint32_t>(size) : 0,
-                            .units_mask = options.zero == zeroing::none ? 0 : ~std::uint32_t{0}};
+          classes[index] = {
+              .pool = this,
+              .cache = nullptr,
+              .pool_id = id_,
+              .size = size,
+              .index = static_cast<std::uint32_t>(index),
+              .written_at_start = options.zero == zeroing::whole_block ? static_cast<std::uint32_t>(size) : 0,
+              .units_mask = options.zero == zeroing::none ? 0 : ~std::uint32_t{0}};
         }
         return classes;
       }()),
       depot_(options.pages != nullptr ? *options.pages : page_source::system(), checked_budget(options),
              classes_.data(), classes_table_.count(), shared),
-      cache_bytes_max_(std::min(options.cache_bytes_max, options.budget_bytes_max / cache_part_of_budget)) {
+      cache_bytes_max_(std::min(options.cache_bytes_max, options.budget_bytes_max / cache_part_of_budget)),
+      cache_room_(options.budget_bytes_max == memory_budget::unlimited
+                      ? memory_budget::unlimited
+                      : options.budget_bytes_max / all_caches_part_of_budget) {
   if (shared) {
     live.add(*this);
     return;
@@ -184,8 +189,13 @@ refusal pool_core::take_from_depot(std::size_t index, free_block& block) noexcep
   }
   if (cache->pop(index, block)) return refusal::none;  // the memo was another pool's, the cache is not empty
   refusal why = cache->refill(index, block);
-  // What this thread caches counts against the budget too: give it back before saying no.
+  // Before saying no: what this thread caches counts against the budget too, and where the system is
+  // out of memory, slabs of other classes may be empty.
   if (why == refusal::budget && cache->flush()) why = cache->refill(index, block);
+  if (why == refusal::memory) {
+    trim();
+    why = cache->refill(index, block);
+  }
   return why;
 }
 
@@ -230,7 +240,7 @@ void pool_core::throw_refused(std::size_t size, refusal why) const {
 
 thread_cache* pool_core::make_cache() noexcept {
   std::unique_ptr<thread_cache> made =
-      thread_cache::make(depot_, classes_.data(), classes_table_.count(), cache_bytes_max_);
+      thread_cache::make(depot_, classes_.data(), classes_table_.count(), cache_bytes_max_, cache_room_);
   if (made == nullptr) return nullptr;
   const std::lock_guard lock(caches_mutex_);
   made->next = caches_;
@@ -255,7 +265,7 @@ thread_cache* pool_core::attach() noexcept {
 }
 
 void pool_core::detach(thread_cache* cache) noexcept {
-  cache->flush();
+  cache->flush();  // gives its room back too
   const std::unique_ptr<thread_cache> dying(cache);
   const std::lock_guard lock(caches_mutex_);
   for (std::size_t index = 0; index < classes_table_.count(); ++index) {

@@ -42,8 +42,8 @@ region* map_region(std::size_t granule_count, page_source& pages) noexcept {
   const std::size_t size = granule_count * granule_bytes;
   void* const memory = pages.map(size, granule_bytes);
   if (memory == nullptr) return nullptr;
-  if (reinterpret_cast<std::uintptr_t>(memory) + size > free_block::address_end) {
-    pages.unmap(memory, size);  // beyond what a free_block can name
+  if (!free_block::can_name(memory, size)) {
+    pages.unmap(memory, size);
     return nullptr;
   }
   made->base = static_cast<std::byte*>(memory);

@@ -4,11 +4,10 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace slabbuf {
 namespace {
-
-constexpr unsigned mantissa_bits_max = 5;
 
 std::vector<std::size_t> doublings(std::size_t smallest, std::size_t largest) {
   if (!std::has_single_bit(smallest) || !std::has_single_bit(largest) || smallest > largest) {
@@ -76,9 +75,9 @@ bool size_class_table::fill_buckets(unsigned mantissa_bits) {
   mantissa_bits_ = mantissa_bits;
   bias_ = std::size_t{1} << mantissa_bits;
   const std::size_t bucket_count = bucket_of(largest_) + 1;
-  first_.assign(bucket_count, 0);
+  first_.fill(0);
   // Backwards, so that the smallest class that ends in or after a bucket is the one that stays.
-  std::vector<std::uint8_t> ends(bucket_count, 0);
+  std::array<std::uint8_t, bucket_count_max> ends{};
   for (std::size_t index = count_; index-- > 0;) {
     const std::size_t bucket = bucket_of(sizes_[index]);
     first_[bucket] = static_cast<std::uint8_t>(index);

@@ -37,36 +37,40 @@ slab_geometry slab_geometry::of(std::size_t class_size) noexcept {
   return geometry;
 }
 
-slab* slab::make(std::byte* base, bool dirty, const slab_geometry& geometry, std::size_t class_size,
-                 const block_class* owner) noexcept {
+slab* slab::make(std::byte* base, bool dirty, const slab_geometry& geometry, const block_class& owner) noexcept {
   const std::size_t word_count = (geometry.block_count + 63) / 64;
-  const std::size_t unit_count = class_size >= units_class_size_min ? geometry.block_count : 0;
+  const std::size_t unit_count = owner.size >= units_class_size_min ? geometry.block_count : 0;
   const bool whole_pages = geometry.stride % page_size() == 0;
   const std::size_t bitmap_count = whole_pages ? 2 : 1;
-  const std::size_t record_bytes = sizeof(slab) + bitmap_count * word_count * sizeof(std::uint64_t) +
-                                   unit_count * sizeof(std::uint16_t);
+  const std::size_t record_bytes =
+      sizeof(slab) + bitmap_count * word_count * sizeof(std::uint64_t) + unit_count * sizeof(std::uint16_t);
   void* const memory = ::operator new(record_bytes, std::nothrow);
   if (memory == nullptr) return nullptr;
 
   auto* const made = new (memory) slab{};
   made->base = base;
-  made->owner = owner;
+  made->owner = &owner;
   made->stride = geometry.stride;
   made->span_bytes = geometry.span_bytes;
   made->block_count = geometry.block_count;
   made->free_count = geometry.block_count;
-  made->touched = dirty;
+  made->touched = dirty && owner.units_mask != 0;  // under zeroing::none nothing is ever cleared
   made->free_bits = reinterpret_cast<std::uint64_t*>(made + 1);
   std::uninitialized_fill_n(made->free_bits, word_count, ~std::uint64_t{0});
   if (geometry.block_count % 64 != 0) made->free_bits[word_count - 1] >>= 64 - geometry.block_count % 64;
   if (whole_pages) {
     made->resident_bits = made->free_bits + word_count;
-    std::uninitialized_fill_n(made->resident_bits, word_count, std::uint64_t{0});
+    // What an earlier slab of this run has touched may be resident, block by block.
+    if (dirty) {
+      std::uninitialized_copy_n(made->free_bits, word_count, made->resident_bits);
+    } else {
+      std::uninitialized_fill_n(made->resident_bits, word_count, std::uint64_t{0});
+    }
   }
   if (unit_count != 0) {
     made->units = reinterpret_cast<std::uint16_t*>(made->free_bits + bitmap_count * word_count);
     std::uninitialized_fill_n(made->units, unit_count,
-                              static_cast<std::uint16_t>(dirty ? free_block::units_whole : 0));
+                              static_cast<std::uint16_t>(made->touched ? free_block::units_whole : 0));
   }
   return made;
 }

@@ -20,21 +20,22 @@ std::uint32_t thread_cache::room_max(std::size_t class_size, std::size_t bytes_m
 }
 
 std::unique_ptr<thread_cache> thread_cache::make(depot& from, const block_class* classes, std::size_t class_count,
-                                                 std::size_t bytes_max) noexcept {
+                                                 std::size_t bytes_max, memory_budget& room_of_all) noexcept {
   std::size_t word_count = 0;
   for (std::size_t index = 0; index < class_count; ++index) word_count += room_max(classes[index].size, bytes_max);
   std::unique_ptr<free_block[]> storage(new (std::nothrow) free_block[word_count]);
   if (storage == nullptr) return nullptr;
   return std::unique_ptr<thread_cache>(
-      new (std::nothrow) thread_cache(from, classes, class_count, bytes_max, std::move(storage)));
+      new (std::nothrow) thread_cache(from, classes, class_count, bytes_max, room_of_all, std::move(storage)));
 }
 
 thread_cache::thread_cache(depot& from, const block_class* classes, std::size_t class_count, std::size_t bytes_max,
-                           std::unique_ptr<free_block[]> storage) noexcept
+                           memory_budget& room_of_all, std::unique_ptr<free_block[]> storage) noexcept
     : depot_(from),
       classes_(classes),
       class_count_(class_count),
       bytes_max_(bytes_max),
+      room_of_all_(room_of_all),
       storage_(std::move(storage)) {
   free_block* floor = storage_.get();
   for (std::size_t index = 0; index < class_count_; ++index) {
@@ -74,7 +75,7 @@ bool thread_cache::flush() noexcept {
   bool any = false;
   for (std::size_t index = 0; index < class_count_; ++index) {
     any = any || depth(index) != 0;
-    set_room(index, 0);
+    shrink(index, 0);
   }
   return any;
 }
@@ -83,27 +84,30 @@ std::uint32_t thread_cache::room(std::size_t index) const noexcept {
   return static_cast<std::uint32_t>(bins_[index].ceiling - bins_[index].floor);
 }
 
-// Doubles the room of a bin, as far as the cap and the other bins allow.
+// Doubles the room of a bin, as far as the caps and the other bins allow.
 void thread_cache::grow(std::size_t index) noexcept {
   const std::size_t size = classes_[index].size;
   const std::uint32_t before = room(index);
-  const std::uint32_t wanted =
-      std::min(std::max(before * 2, room_blocks_first), room_max(size, bytes_max_));
+  const std::uint32_t wanted = std::min(std::max(before * 2, room_blocks_first), room_max(size, bytes_max_));
   if (wanted <= before) return;
   const std::size_t needed = (wanted - before) * size;
   // Halve the others in turn until the bytes are there. A bin that is in use grows again.
   for (std::size_t step = 0; step < class_count_ && bytes_max_ - room_bytes_ < needed; ++step) {
     victim_ = victim_ + 1 < class_count_ ? victim_ + 1 : 0;
-    if (victim_ != index) set_room(victim_, room(victim_) / 2);
+    if (victim_ != index) shrink(victim_, room(victim_) / 2);
   }
   const std::size_t gained = std::min<std::size_t>(wanted - before, (bytes_max_ - room_bytes_) / size);
-  set_room(index, before + static_cast<std::uint32_t>(gained));
+  if (!room_of_all_.try_charge(gained * size)) return;
+  room_bytes_ += gained * size;
+  bins_[index].ceiling += gained;
 }
 
-void thread_cache::set_room(std::size_t index, std::uint32_t wanted) noexcept {
-  const std::uint32_t kept = static_cast<std::uint32_t>(depth(index));
+void thread_cache::shrink(std::size_t index, std::uint32_t wanted) noexcept {
+  const auto kept = static_cast<std::uint32_t>(depth(index));
   if (kept > wanted) flush_oldest(index, kept - wanted);
-  room_bytes_ += (std::size_t{wanted} - room(index)) * classes_[index].size;  // unsigned: wraps back when it shrinks
+  const std::size_t lost_bytes = (room(index) - wanted) * classes_[index].size;
+  room_of_all_.refund(lost_bytes);
+  room_bytes_ -= lost_bytes;
   bins_[index].ceiling = bins_[index].floor + wanted;
 }
 

@@ -21,8 +21,8 @@ TEST(ParseSize, ReadsPowersOf1024) {
 }
 
 TEST(ParseSize, RefusesTheRest) {
-  for (const char* const text : {"", "K", "-1", "+1", " 1", "1 ", "1.5M", "1kib", "1X", "18446744073709551616",
-                                 "17179869184G"}) {
+  for (const char* const text :
+       {"", "K", "-1", "+1", " 1", "1 ", "1.5M", "1kib", "1X", "18446744073709551616", "17179869184G"}) {
     EXPECT_THROW(parse_size(text), std::invalid_argument) << text;
   }
 }

@@ -2,13 +2,13 @@
 // The echo server as its users meet it: a program, its options, its connections.
 #include "support/child_process.hpp"
 
+#include <gtest/gtest.h>
 #include <asio/buffer.hpp>
 #include <asio/connect.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/read.hpp>
 #include <asio/write.hpp>
-#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <csignal>
@@ -37,11 +37,13 @@ class echo_server {
  public:
   explicit echo_server(std::initializer_list<std::string> options = {},
                        std::optional<std::uint64_t> descriptors_max = std::nullopt)
-      : child_([&] {
-          std::vector<std::string> all = command({"--tcp", "127.0.0.1:0"});
-          all.insert(all.end(), options);
-          return all;
-        }(), descriptors_max) {
+      : child_(
+            [&] {
+              std::vector<std::string> all = command({"--tcp", "127.0.0.1:0"});
+              all.insert(all.end(), options);
+              return all;
+            }(),
+            descriptors_max) {
     const std::string line = child_.read_line();
     const std::string expected = "listening tcp 127.0.0.1:";
     if (line.compare(0, expected.size(), expected) != 0) throw std::runtime_error("unexpected line: " + line);

@@ -75,9 +75,8 @@ TEST(IdleWheel, VisitsEveryEntry) {
   std::size_t visited = 0;
   wheel.for_each([&](idle_wheel::entry&) { ++visited; });
   EXPECT_EQ(visited, all.size());
-  wheel.for_each([&](idle_wheel::entry& each) {
-    std::erase_if(all, [&](const auto& owner) { return owner.get() == &each; });
-  });
+  wheel.for_each(
+      [&](idle_wheel::entry& each) { std::erase_if(all, [&](const auto& owner) { return owner.get() == &each; }); });
   EXPECT_TRUE(all.empty());
 }
 

@@ -4,12 +4,12 @@
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/pool/concurrent_pool.hpp>
 
+#include <gtest/gtest.h>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
-#include <gtest/gtest.h>
 
 #include <utility>
 

@@ -5,6 +5,7 @@
 #include <slabbuf/pool/concurrent_pool.hpp>
 #include <slabbuf/pool/local_pool.hpp>
 
+#include <gtest/gtest.h>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
 #include <asio/buffer.hpp>
@@ -16,7 +17,6 @@
 #include <asio/use_awaitable.hpp>
 #include <asio/use_future.hpp>
 #include <asio/write.hpp>
-#include <gtest/gtest.h>
 
 #include <future>
 #include <optional>
@@ -32,9 +32,7 @@ namespace {
 
 using support::loopback_pair;
 
-std::string text_of(const buffer& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+std::string text_of(const buffer& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 struct outcome {
   outcome(asio::error_code error, buffer received) : ec(error), bytes(std::move(received)) {}
@@ -162,7 +160,8 @@ TEST_F(AsyncReadSome, LeavesTheBytesInTheSocketWhenTheBudgetHasNoRoom) {
 TEST_F(AsyncReadSome, WaitsAgainWhenAnotherReaderWasFaster) {
   std::optional<outcome> other;
   net::async_read_some(pair.near, pool, store());
-  net::async_read_some(pair.near, pool, [&](asio::error_code ec, buffer bytes) { other.emplace(ec, std::move(bytes)); });
+  net::async_read_some(pair.near, pool,
+                       [&](asio::error_code ec, buffer bytes) { other.emplace(ec, std::move(bytes)); });
   context.poll();
   send("x");
   while (!result && !other) context.run_one();

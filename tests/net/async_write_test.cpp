@@ -5,6 +5,7 @@
 #include <slabbuf/pool/concurrent_pool.hpp>
 #include <slabbuf/pool/local_pool.hpp>
 
+#include <gtest/gtest.h>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
 #include <asio/buffer.hpp>
@@ -16,7 +17,6 @@
 #include <asio/read.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/use_future.hpp>
-#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstring>

@@ -4,10 +4,10 @@
 #include <slabbuf/pool/concurrent_pool.hpp>
 #include <slabbuf/pool/local_pool.hpp>
 
+#include <gtest/gtest.h>
 #include <asio/associated_allocator.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
-#include <gtest/gtest.h>
 
 #include <array>
 #include <cstddef>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/net/detail/native_io.hpp>
 
+#include <gtest/gtest.h>
 #include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/write.hpp>
-#include <gtest/gtest.h>
 
 #include <array>
 #include <cstddef>

@@ -4,6 +4,7 @@
 
 #include <slabbuf/pool/pool.hpp>
 
+#include <gtest/gtest.h>
 #include <asio/buffer.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
@@ -11,7 +12,6 @@
 #include <asio/read.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
-#include <gtest/gtest.h>
 
 #include <array>
 #include <cstdint>
@@ -71,8 +71,7 @@ bool exchange_ended_after(int steps, const std::function<void(loopback_pair&)>& 
   std::string received(sent.size(), '\0');
   bool exchanged = false;
   asio::async_write(pair.far, asio::buffer(sent), [](asio::error_code, std::size_t) {});
-  asio::async_read(pair.far, asio::buffer(received),
-                   [&](asio::error_code ec, std::size_t) { exchanged = !ec; });
+  asio::async_read(pair.far, asio::buffer(received), [&](asio::error_code ec, std::size_t) { exchanged = !ec; });
   for (int step = 0; step < steps && !exchanged; ++step) context.run_one();
   const bool going_on = !exchanged;
   ending(pair);

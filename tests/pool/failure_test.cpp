@@ -32,7 +32,6 @@ TEST(failure_test, EveryMisuseHasItsName) {
   EXPECT_STREQ(to_string(misuse::not_a_block), "not_a_block");
   EXPECT_STREQ(to_string(misuse::size_mismatch), "size_mismatch");
   EXPECT_STREQ(to_string(misuse::double_put), "double_put");
-  EXPECT_STREQ(to_string(misuse::written_past_end), "written_past_end");
   EXPECT_STREQ(to_string(misuse::pool_died_in_use), "pool_died_in_use");
 }
 

@@ -16,9 +16,7 @@
 namespace slabbuf::detail {
 namespace {
 
-const std::byte* at(std::uintptr_t bits) {
-  return reinterpret_cast<const std::byte*>(bits);
-}
+const std::byte* at(std::uintptr_t bits) { return reinterpret_cast<const std::byte*>(bits); }
 
 // Far from where the system puts anything.
 constexpr std::uintptr_t base = std::uintptr_t{0x1234} << 32;

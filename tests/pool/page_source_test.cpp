@@ -17,9 +17,7 @@ std::span<std::byte> map(std::size_t size, std::size_t alignment) {
   return {static_cast<std::byte*>(page_source::system().map(size, alignment)), size};
 }
 
-void unmap(std::span<std::byte> memory) {
-  page_source::system().unmap(memory.data(), memory.size());
-}
+void unmap(std::span<std::byte> memory) { page_source::system().unmap(memory.data(), memory.size()); }
 
 bool is_zero(std::span<const std::byte> memory) {
   return std::all_of(memory.begin(), memory.end(), [](std::byte each) { return each == std::byte{0}; });
@@ -79,9 +77,7 @@ TEST(page_source_test, RefusesSizesThatCannotBe) {
   }
 }
 
-TEST(page_source_test, TheSystemSourceIsOne) {
-  EXPECT_EQ(&page_source::system(), &page_source::system());
-}
+TEST(page_source_test, TheSystemSourceIsOne) { EXPECT_EQ(&page_source::system(), &page_source::system()); }
 
 }  // namespace
 }  // namespace slabbuf

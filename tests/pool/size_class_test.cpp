@@ -35,6 +35,9 @@ struct named_table {
   sizes classes;
 };
 
+// What the test's name shows.
+void PrintTo(const named_table& table, std::ostream* out) { *out << table.name; }
+
 std::vector<named_table> tables() {
   return {{"Default", doublings(2, std::size_t{1} << 20)},
           {"Two", {1024, 4096}},

@@ -47,7 +47,8 @@ class slab_over_pages {
   explicit slab_over_pages(std::size_t class_size, bool dirty = false)
       : geometry(slab_geometry::of(class_size)),
         base(static_cast<std::byte*>(pages.map(geometry.span_bytes, granule_bytes))),
-        of(slab::make(base, dirty, geometry, class_size, nullptr)) {}
+        owner{.size = class_size, .units_mask = ~std::uint32_t{0}},
+        of(slab::make(base, dirty, geometry, owner)) {}
   slab_over_pages(const slab_over_pages&) = delete;
   slab_over_pages& operator=(const slab_over_pages&) = delete;
   ~slab_over_pages() {
@@ -70,6 +71,7 @@ class slab_over_pages {
   support::failing_page_source pages;
   const slab_geometry geometry;
   std::byte* const base;
+  const block_class owner;
   slab* const of;
 };
 

@@ -34,7 +34,7 @@ class cache_over_depot {
  public:
   explicit cache_over_depot(std::size_t cache_bytes_max, std::size_t budget_bytes_max = memory_budget::unlimited)
       : below(pages_, budget_bytes_max, classes_.data(), class_count, false),
-        cache(thread_cache::make(below, classes_.data(), class_count, cache_bytes_max)) {}
+        cache(thread_cache::make(below, classes_.data(), class_count, cache_bytes_max, room)) {}
   cache_over_depot(const cache_over_depot&) = delete;
   cache_over_depot& operator=(const cache_over_depot&) = delete;
   ~cache_over_depot() {
@@ -79,6 +79,7 @@ class cache_over_depot {
 
  public:
   depot below;
+  memory_budget room{memory_budget::unlimited};
   const std::unique_ptr<thread_cache> cache;
 };
 

@@ -31,13 +31,9 @@ std::size_t first_written(std::span<const std::byte> memory) {
   return static_cast<std::size_t>(found - memory.begin());
 }
 
-bool is_zero(std::span<const std::byte> memory) {
-  return first_written(memory) == memory.size();
-}
+bool is_zero(std::span<const std::byte> memory) { return first_written(memory) == memory.size(); }
 
-void fill(std::span<std::byte> memory) {
-  std::fill(memory.begin(), memory.end(), std::byte{0xa5});
-}
+void fill(std::span<std::byte> memory) { std::fill(memory.begin(), memory.end(), std::byte{0xa5}); }
 
 // One of the ways a holder writes, over a random part.
 void write(buffer& held, seeded_random& random) {

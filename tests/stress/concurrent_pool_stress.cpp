@@ -45,9 +45,7 @@ class exchange {
 };
 
 // A pattern in the first and the last byte, which fits the size: what another holder wrote does not.
-std::byte pattern_of(const buffer& held) {
-  return std::byte{static_cast<unsigned char>(held.size() % 255 + 1)};
-}
+std::byte pattern_of(const buffer& held) { return std::byte{static_cast<unsigned char>(held.size() % 255 + 1)}; }
 
 void sign(buffer& held) {
   if (held.empty()) return;

@@ -48,13 +48,9 @@ bool heap_counting_available() noexcept {
   return available;
 }
 
-std::uint64_t heap_allocations_of_this_thread() noexcept {
-  return here.allocations;
-}
+std::uint64_t heap_allocations_of_this_thread() noexcept { return here.allocations; }
 
-std::uint64_t heap_allocations_of_the_process() noexcept {
-  return allocations_of_all.load(std::memory_order_relaxed);
-}
+std::uint64_t heap_allocations_of_the_process() noexcept { return allocations_of_all.load(std::memory_order_relaxed); }
 
 failing_heap::failing_heap(std::uint64_t nth, heap_failure mode) noexcept {
   here.mode = mode;
@@ -62,14 +58,10 @@ failing_heap::failing_heap(std::uint64_t nth, heap_failure mode) noexcept {
   here.fail_at = here.allocations + nth;
 }
 
-failing_heap::~failing_heap() {
-  here.fail_at = 0;
-}
+failing_heap::~failing_heap() { here.fail_at = 0; }
 
 // NOLINTNEXTLINE(readability-convert-member-functions-to-static): asks for an object to be alive
-bool failing_heap::failed() const noexcept {
-  return here.failed;
-}
+bool failing_heap::failed() const noexcept { return here.failed; }
 
 }  // namespace slabbuf::support
 
@@ -132,9 +124,7 @@ bool may_allocate() {
 
 extern "C" {
 
-void* malloc(std::size_t size) noexcept {
-  return may_allocate() ? next_one().malloc(size) : nullptr;
-}
+void* malloc(std::size_t size) noexcept { return may_allocate() ? next_one().malloc(size) : nullptr; }
 
 void* calloc(std::size_t count, std::size_t size) noexcept {
   return may_allocate() ? next_one().calloc(count, size) : nullptr;
@@ -148,9 +138,7 @@ void* memalign(std::size_t alignment, std::size_t size) noexcept {
   return may_allocate() ? next_one().memalign(alignment, size) : nullptr;
 }
 
-void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  return memalign(alignment, size);
-}
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept { return memalign(alignment, size); }
 
 int posix_memalign(void** memory, std::size_t alignment, std::size_t size) noexcept {
   void* const found = memalign(alignment, size);

@@ -73,11 +73,11 @@ class handler_allocator {
         if (void* const block = detail::allocate_from_pool(*pool_, bytes)) return static_cast<T*>(block);
       }
     }
-    return static_cast<T*>(::operator new(bytes, std::align_val_t{alignof(T)}));
+    return static_cast<T*>(::operator new (bytes, std::align_val_t{alignof(T)}));
   }
 
   void deallocate(T* memory, std::size_t /*count*/) noexcept {
-    if (!detail::free_to_pool(memory)) ::operator delete(memory, std::align_val_t{alignof(T)});
+    if (!detail::free_to_pool(memory)) ::operator delete (memory, std::align_val_t{alignof(T)});
   }
 
   template <class U>

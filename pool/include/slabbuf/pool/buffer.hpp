@@ -131,10 +131,10 @@ class buffer {
   std::size_t oversize_capacity() const noexcept;
   [[noreturn]] static void throw_beyond(const char* what, std::size_t asked, std::size_t limit);
 
-  std::byte* data_ = nullptr;                    // null: owns nothing
-  std::uint32_t size_ = 0;                       // bytes in use, <= capacity
-  std::uint32_t written_ = 0;                    // bytes from the start that may have been written
-  const detail::block_class* class_ = nullptr;   // meaningless while data_ is null
+  std::byte* data_ = nullptr;                   // null: owns nothing
+  std::uint32_t size_ = 0;                      // bytes in use, <= capacity
+  std::uint32_t written_ = 0;                   // bytes from the start that may have been written
+  const detail::block_class* class_ = nullptr;  // meaningless while data_ is null
 };
 
 static_assert(sizeof(buffer) <= 24);

@@ -13,13 +13,12 @@
 namespace slabbuf {
 
 enum class misuse {
-  foreign_pointer,    // the address belongs to no pool
-  other_pool,         // the address belongs to another pool
-  not_a_block,        // the address is inside a block, not at its start
-  size_mismatch,      // the size given back is larger than the block
-  double_put,         // the block is in the pool already
-  written_past_end,   // more bytes were declared written than the buffer has
-  pool_died_in_use,   // the pool was destroyed while buffers were out
+  foreign_pointer,   // the address belongs to no pool
+  other_pool,        // the address belongs to another pool
+  not_a_block,       // the address is inside a block, not at its start
+  size_mismatch,     // the size given back is larger than the block
+  double_put,        // the block is in the pool already
+  pool_died_in_use,  // the pool was destroyed while buffers were out
 };
 
 /// The name of a misuse, as an identifier: "foreign_pointer". Never null.

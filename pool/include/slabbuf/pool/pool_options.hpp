@@ -28,7 +28,7 @@ struct pool_options {
 
   /// Most bytes of free blocks one thread keeps at hand, over all classes (a local_pool counts as
   /// one thread). Blocks of larger classes go straight back. With a budget, a thread keeps at most
-  /// 1/16 of it, so that caches cannot starve the pool. 0 switches the caches off.
+  /// 1/16 of it and all threads 1/4, so that caches cannot starve the pool. 0 switches them off.
   std::size_t cache_bytes_max = std::size_t{2} << 20;
 
   /// Where memory comes from; null means page_source::system().

@@ -21,7 +21,6 @@
 #include <cstdint>
 #include <initializer_list>
 #include <span>
-#include <vector>
 
 namespace slabbuf {
 
@@ -88,12 +87,18 @@ class size_class_table {
   bool fill_buckets(unsigned mantissa_bits);
   std::size_t index_in_dense_bucket(std::size_t size) const noexcept;
 
-  unsigned mantissa_bits_ = 0;                         // m of the picture
-  std::size_t bias_ = 1;                               // 2^m
-  std::size_t largest_ = 0;                            // sizes_[count_ - 1]
-  std::size_t count_ = 0;                              // classes; 1 .. count_max
-  std::vector<std::uint8_t> first_;                    // bucket -> first class that may serve
-  std::array<std::size_t, count_max + 1> sizes_{};     // [count_] is 0: no size equals it
+  static constexpr unsigned mantissa_bits_max = 5;
+  // The bucket of size_max, the largest there is, and the ones before it: exponents above m, and the
+  // 2m values that m bits and the leading one can have.
+  static constexpr std::size_t bucket_count_max =
+      ((std::size_t{30} - mantissa_bits_max) << mantissa_bits_max) + (std::size_t{2} << mantissa_bits_max);
+
+  unsigned mantissa_bits_ = 0;                          // m of the picture
+  std::size_t bias_ = 1;                                // 2^m
+  std::size_t largest_ = 0;                             // sizes_[count_ - 1]
+  std::size_t count_ = 0;                               // classes; 1 .. count_max
+  std::array<std::uint8_t, bucket_count_max> first_{};  // bucket -> first class that may serve
+  std::array<std::size_t, count_max + 1> sizes_{};      // [count_] is 0: no size equals it
 };
 
 }  // namespace slabbuf

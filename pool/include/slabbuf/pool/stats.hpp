@@ -32,27 +32,27 @@ struct class_stats {
 
 /// All classes together, and what belongs to none.
 struct pool_stats {
-  std::uint64_t acquired;           // buffers handed out, ever, oversize included
-  std::uint64_t released;           // buffers come back, ever
-  std::uint64_t hits;               // handed out from a cache
-  std::uint64_t misses;             // handed out by the depot: the cache was empty
-  std::uint64_t refused;            // requests that failed: no budget, no memory, or too large
-  std::uint64_t in_use;             // buffers handed out and not come back, oversize included
-  std::uint64_t in_use_bytes;       // the same by capacity
-  std::uint64_t cached;             // free blocks in the caches of threads
-  std::uint64_t cached_bytes;       // the same in bytes
-  std::uint64_t slabs;              // slabs of all classes
-  std::uint64_t slab_bytes;         // address space they cover; resident only where touched
-  std::uint64_t oversize;           // buffers larger than the largest class, ever
-  std::uint64_t oversize_in_use;    // of those, not come back
-  std::uint64_t oversize_bytes;     // the same in bytes, whole pages
-  std::uint64_t uncached;           // operations of threads that could not have a cache
-  std::uint64_t threads;            // threads that have a cache now
-  std::uint64_t bytes;              // what the budget counts: in use, cached and oversize
-  std::uint64_t bytes_high_water;   // most that `bytes` ever was
-  std::uint64_t budget_bytes_max;   // limit of `bytes`; SIZE_MAX: none
+  std::uint64_t acquired;          // buffers handed out, ever, oversize included
+  std::uint64_t released;          // buffers come back, ever
+  std::uint64_t hits;              // handed out from a cache
+  std::uint64_t misses;            // handed out by the depot: the cache was empty
+  std::uint64_t refused;           // requests that failed: no budget, no memory, or too large
+  std::uint64_t in_use;            // buffers handed out and not come back, oversize included
+  std::uint64_t in_use_bytes;      // the same by capacity
+  std::uint64_t cached;            // free blocks in the caches of threads
+  std::uint64_t cached_bytes;      // the same in bytes
+  std::uint64_t slabs;             // slabs of all classes
+  std::uint64_t slab_bytes;        // address space they cover; resident only where touched
+  std::uint64_t oversize;          // buffers larger than the largest class, ever
+  std::uint64_t oversize_in_use;   // of those, not come back
+  std::uint64_t oversize_bytes;    // the same in bytes, whole pages
+  std::uint64_t uncached;          // operations of threads that could not have a cache
+  std::uint64_t threads;           // threads that have a cache now
+  std::uint64_t bytes;             // what the budget counts: in use, cached and oversize
+  std::uint64_t bytes_high_water;  // most that `bytes` ever was
+  std::uint64_t budget_bytes_max;  // limit of `bytes`; SIZE_MAX: none
 
-  std::size_t class_count;                                         // entries of `class_storage` that are set
+  std::size_t class_count;  // entries of `class_storage` that are set
   std::array<class_stats, size_class_table::count_max> class_storage;
 
   /// One entry for each class, ascending.

@@ -7,9 +7,9 @@
 // a peer that has gone is an error_code, not a signal.
 #pragma once
 
-#include <asio/error.hpp>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <asio/error.hpp>
 
 #include <cerrno>
 #include <cstddef>

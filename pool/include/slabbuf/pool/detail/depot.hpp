@@ -109,7 +109,7 @@ class depot {
 
   slab* grow(class_depot& in, std::size_t index) noexcept;
   void retire(class_depot& in, slab* empty) noexcept;
-  void put_one(class_depot& in, free_block block) noexcept;
+  void put_one(class_depot& in, std::size_t index, free_block block) noexcept;
 
   page_source& pages_;
   memory_budget budget_;

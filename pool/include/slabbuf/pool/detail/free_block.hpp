@@ -27,27 +27,36 @@ class thread_cache;
 
 /// What every block of one class in one pool has in common: a buffer's way home.
 struct block_class {
-  pool_core* pool;
-  thread_cache* cache;            // a local_pool's only cache; null in a concurrent_pool
-  std::uint64_t pool_id;          // never used twice in a process
-  std::size_t size;               // capacity of a block in bytes; 0 for the class of oversize buffers
-  std::uint32_t index;            // in the pool's size_class_table; count() for oversize
-  std::uint32_t written_at_start; // what acquire() counts as written: all under whole_block, else 0
-  std::uint32_t units_mask;       // 0 under zeroing::none, so that nothing is ever cleared
+  pool_core* pool = nullptr;
+  thread_cache* cache = nullptr;       // a local_pool's only cache; null in a concurrent_pool
+  std::uint64_t pool_id = 0;           // never used twice in a process
+  std::size_t size = 0;                // capacity of a block in bytes; 0 for the class of oversize buffers
+  std::uint32_t index = 0;             // in the pool's size_class_table; count() for oversize
+  std::uint32_t written_at_start = 0;  // what acquire() counts as written: all under whole_block, else 0
+  std::uint32_t units_mask = 0;        // 0 under zeroing::none, so that nothing is ever cleared
 };
 
 class free_block {
  public:
   static constexpr std::size_t unit_bytes = 64;
   static constexpr std::uint32_t units_whole = 0xffff;
-  /// Addresses at or above this cannot be packed. User space stays below it unless asked not to.
+  /// Addresses at or above this cannot be packed. User space stays below it unless asked not to
+  /// (5-level paging, with a hint).
   static constexpr std::uintptr_t address_end = std::uintptr_t{1} << 48;
+
+  /// Whether all addresses of a mapping can be packed.
+  static bool can_name(const void* base, std::size_t size) noexcept {
+    const auto begin = reinterpret_cast<std::uintptr_t>(base);
+    return begin < address_end && size <= address_end - begin;
+  }
 
   free_block() noexcept = default;
   free_block(std::byte* data, std::uint32_t units) noexcept
       : word_((reinterpret_cast<std::uint64_t>(data) << 16) | units) {}
 
-  std::byte* data() const noexcept { return reinterpret_cast<std::byte*>(word_ >> 16); }
+  std::byte* data() const noexcept {
+    return reinterpret_cast<std::byte*>(word_ >> 16);  // NOLINT(performance-no-int-to-ptr): the packing is the point
+  }
   std::uint32_t units() const noexcept { return static_cast<std::uint32_t>(word_ & 0xffff); }
 
   /// The extent, in units, that covers `bytes` written from the start of a block.

@@ -44,7 +44,7 @@ class pool_core {
   ~pool_core();
 
   struct taken {
-    std::byte* data;        // null: see `why`
+    std::byte* data;  // null: see `why`
     const block_class* of;
     refusal why;
   };
@@ -107,7 +107,8 @@ class pool_core {
   const size_class_table classes_table_;
   std::array<block_class, size_class_table::count_max + 1> classes_;  // [count()] is oversize
   depot depot_;
-  const std::size_t cache_bytes_max_;
+  const std::size_t cache_bytes_max_;  // of one thread
+  memory_budget cache_room_;           // of all threads
 
   mutable std::mutex caches_mutex_;  // guards the list and retired_; never held while a block moves
   thread_cache* caches_ = nullptr;

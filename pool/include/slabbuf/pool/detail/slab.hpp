@@ -39,19 +39,18 @@ struct slab {
   std::size_t span_bytes;
   std::uint32_t block_count;
   std::uint32_t free_count;
-  std::uint32_t hint;        // no free bit in the words before this one
-  bool used;                 // a block was handed out: the run may be resident
-  bool touched;              // a block came back written (stands for the units where none are kept)
-  std::uint64_t* free_bits;  // block_count bits, 1 = free
-  std::uint64_t* resident_bits;  // 1 = handed out since the last purge(); null for classes below a page
-  std::uint16_t* units;      // per block, null for small classes
-  slab* previous;            // in the depot's list
+  std::uint32_t hint;            // no free bit in the words before this one
+  bool used;                     // a block was handed out: the run may be resident
+  bool touched;                  // a block came back written (stands for the units where none are kept)
+  std::uint64_t* free_bits;      // block_count bits, 1 = free
+  std::uint64_t* resident_bits;  // 1 = may be resident; null for classes below a page
+  std::uint16_t* units;          // per block, null for small classes
+  slab* previous;                // in the depot's list
   slab* next;
 
   /// A slab with every block free over the run at `base`; `dirty` when the run may not be zero.
   /// Null when there is no memory for the record.
-  static slab* make(std::byte* base, bool dirty, const slab_geometry& geometry, std::size_t class_size,
-                    const block_class* owner) noexcept;
+  static slab* make(std::byte* base, bool dirty, const slab_geometry& geometry, const block_class& owner) noexcept;
   static void destroy(slab* dying) noexcept;
 
   /// Takes up to `count` free blocks, lowest address first. Returns how many.

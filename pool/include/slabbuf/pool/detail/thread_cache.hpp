@@ -11,14 +11,16 @@
 //     | oldest | ... | newest |   room       |        an empty bin refills half its room from the
 //                                                     depot, a full one flushes its older half
 //
-// Byte cap: sum over classes of (ceiling - floor) x class size <= bytes_max. A bin starts without
-// room, doubles when it was the bottleneck, and takes the room from the other bins when all is given
-// out, so the cap holds whatever the sizes asked for. Cost of pop() and push(): one compare, two
+// Byte cap: sum over classes of (ceiling - floor) x class size <= bytes_max, and over all caches of the
+// pool <= the limit of `room_of_all`. A bin starts without room, doubles when it was the bottleneck,
+// and takes the room from the other bins when all is given out, so the caps hold whatever the sizes
+// asked for. Cost of pop() and push(): one compare, two
 // moves, one count. The count is of pops; pushes follow from the depth and what the depot counts.
 #pragma once
 
 #include <slabbuf/pool/detail/depot.hpp>
 #include <slabbuf/pool/detail/free_block.hpp>
+#include <slabbuf/pool/memory_budget.hpp>
 #include <slabbuf/pool/size_class.hpp>
 
 #include <array>
@@ -31,9 +33,10 @@ namespace slabbuf::detail {
 
 class thread_cache {
  public:
-  /// Null when there is no memory for it. Of `classes` there are `class_count`.
+  /// Null when there is no memory for it. Of `classes` there are `class_count`. Room is charged to
+  /// `room_of_all`, which the caches of a pool share.
   static std::unique_ptr<thread_cache> make(depot& from, const block_class* classes, std::size_t class_count,
-                                            std::size_t bytes_max) noexcept;
+                                            std::size_t bytes_max, memory_budget& room_of_all) noexcept;
 
   thread_cache(const thread_cache&) = delete;
   thread_cache& operator=(const thread_cache&) = delete;
@@ -92,11 +95,11 @@ class thread_cache {
   };
 
   thread_cache(depot& from, const block_class* classes, std::size_t class_count, std::size_t bytes_max,
-               std::unique_ptr<free_block[]> storage) noexcept;
+               memory_budget& room_of_all, std::unique_ptr<free_block[]> storage) noexcept;
   static std::uint32_t room_max(std::size_t class_size, std::size_t bytes_max) noexcept;
   std::uint32_t room(std::size_t index) const noexcept;
   void grow(std::size_t index) noexcept;
-  void set_room(std::size_t index, std::uint32_t room) noexcept;
+  void shrink(std::size_t index, std::uint32_t wanted) noexcept;
   void flush_oldest(std::size_t index, std::uint32_t count) noexcept;
 
   std::array<bin, size_class_table::count_max + 1> bins_;
@@ -106,7 +109,8 @@ class thread_cache {
   const block_class* const classes_;
   const std::size_t class_count_;
   const std::size_t bytes_max_;
-  std::size_t room_bytes_ = 0;  // sum of room x class size
+  memory_budget& room_of_all_;
+  std::size_t room_bytes_ = 0;  // sum of room x class size, charged to room_of_all_
   std::size_t victim_ = 0;      // the bin to take room from next
   std::unique_ptr<free_block[]> storage_;
 };
