@@ -78,9 +78,9 @@ class size_class_table {
 
  private:
   std::size_t bucket_of(std::size_t size) const noexcept {
-    // The bias makes every exponent at least m, so that the shift is never negative.
+    // The bias makes every exponent at least m: shifting m + 1 bits out leaves the exponent above m.
     const std::size_t biased = size + bias_;
-    const unsigned shift = static_cast<unsigned>(std::bit_width(biased)) - 1U - mantissa_bits_;
+    const auto shift = static_cast<unsigned>(std::bit_width(biased >> mantissa_bits_ >> 1U));
     return (std::size_t{shift} << mantissa_bits_) + (biased >> shift);
   }
   void build();
