@@ -7,11 +7,11 @@
 #include <asio/ip/address.hpp>
 
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <cstdio>
 #include <stdexcept>
 #include <string_view>
-#include <utility>
 
 namespace slabbuf::examples {
 namespace {
@@ -40,26 +40,18 @@ std::string first_line(std::string text) {
 }  // namespace
 
 std::size_t parse_size(const std::string& text) {
-  static constexpr std::array<std::pair<std::string_view, unsigned>, 12> units{{{"", 0},
-                                                                                {"B", 0},
-                                                                                {"K", 10},
-                                                                                {"KB", 10},
-                                                                                {"KiB", 10},
-                                                                                {"M", 20},
-                                                                                {"MB", 20},
-                                                                                {"MiB", 20},
-                                                                                {"G", 30},
-                                                                                {"GB", 30},
-                                                                                {"GiB", 30},
-                                                                                {"T", 40}}};
+  static constexpr std::string_view letters = "bkmgt";
   std::size_t count = 0;
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, count);
   if (error == std::errc() && rest != text.data()) {
-    const std::string_view unit(rest, static_cast<std::size_t>(end - rest));
-    for (const auto& [name, shift] : units) {
-      if (unit == name && count <= SIZE_MAX >> shift) return count << shift;
-    }
+    std::string unit(rest, end);
+    unit.erase(0, unit.find_first_not_of(' '));
+    for (char& each : unit) each = static_cast<char>(std::tolower(static_cast<unsigned char>(each)));
+    const std::size_t power = unit.empty() ? 0 : letters.find(unit.front());
+    const std::string_view tail = unit.empty() ? std::string_view() : std::string_view(unit).substr(1);
+    const bool spelled = tail.empty() || (power != 0 && (tail == "b" || tail == "ib"));
+    if (power < letters.size() && spelled && count <= SIZE_MAX >> (10 * power)) return count << (10 * power);
   }
   throw std::invalid_argument(fmt::format("'{}' is not a size (examples: 4096, 64KiB, 16M)", text));
 }
@@ -75,10 +67,17 @@ std::string format_size(std::size_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
 }
 
+std::string exact_size(std::size_t bytes) {
+  static constexpr std::array<const char*, 5> units{"B", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t unit = 0;
+  for (; bytes != 0 && bytes % 1024 == 0 && unit + 1 < units.size(); bytes /= 1024) ++unit;
+  return fmt::format("{}{}", bytes, units[unit]);
+}
+
 asio::ip::tcp::endpoint parse_endpoint(const std::string& text) {
-  const auto refuse = [&] {
+  const auto refuse = [&](const char* fault = "is not ADDRESS:PORT") {
     return std::invalid_argument(
-        fmt::format("'{}' is not ADDRESS:PORT (examples: 127.0.0.1:7000, [::1]:7000, localhost:0)", text));
+        fmt::format("'{}' {} (examples: 127.0.0.1:7000, [::1]:7000, localhost:0)", text, fault));
   };
   const std::size_t colon = text.rfind(':');
   if (colon == std::string::npos) throw refuse();
@@ -92,7 +91,9 @@ asio::ip::tcp::endpoint parse_endpoint(const std::string& text) {
   std::uint16_t port = 0;
   const char* const end = text.data() + text.size();
   const auto [rest, port_error] = std::from_chars(text.data() + colon + 1, end, port);
-  if (error || bracketed != address.is_v6() || port_error != std::errc() || rest != end) throw refuse();
+  if (error) throw refuse("names no IP address");
+  if (bracketed != address.is_v6()) throw refuse();
+  if (port_error != std::errc() || rest != end) throw refuse("has no port between 0 and 65535");
   return {address, port};
 }
 
@@ -108,7 +109,7 @@ CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t
     const std::size_t bytes = parse_size(text);
     if (bytes < bytes_min || bytes > bytes_max) {
       throw std::invalid_argument(
-          fmt::format("'{}' is not between {} and {}", text, format_size(bytes_min), format_size(bytes_max)));
+          fmt::format("'{}' is not between {} and {}", text, exact_size(bytes_min), exact_size(bytes_max)));
     }
     return bytes;
   };
@@ -117,7 +118,27 @@ CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t
           name, [&value, parse](const std::string& text) { value = parse(text); }, description)
       ->check(checked(parse))
       ->type_name("SIZE")
-      ->default_str(format_size(value));
+      ->default_str(exact_size(value));
+}
+
+CLI::Option* add_count_option(CLI::App& app, const std::string& name, std::size_t& value, std::size_t count_min,
+                              std::size_t count_max, const std::string& unit, const std::string& description) {
+  const auto parse = [=](const std::string& text) {
+    std::size_t count = 0;
+    const char* const end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, count);
+    if (error != std::errc() || rest != end || count < count_min || count > count_max) {
+      throw std::invalid_argument(
+          fmt::format("'{}' is not a whole number between {} and {}", text, count_min, count_max));
+    }
+    return count;
+  };
+  return app
+      .add_option_function<std::string>(
+          name, [&value, parse](const std::string& text) { value = parse(text); }, description)
+      ->check(checked(parse))
+      ->type_name(unit)
+      ->default_str(std::to_string(value));
 }
 
 CLI::Option* add_endpoint_option(CLI::App& app, const std::string& name, asio::ip::tcp::endpoint& value,

@@ -15,11 +15,14 @@
 
 namespace slabbuf::examples {
 
-/// "4096", "64K", "64KiB", "16M", "2GiB": powers of 1024, in bytes. Throws std::invalid_argument.
+/// "4096", "64K", "64KiB", "16 mib", "2GiB": powers of 1024, in bytes. Throws std::invalid_argument.
 std::size_t parse_size(const std::string& text);
 
-/// "16.0 MiB": the largest unit with at least one of it.
+/// "16.0 MiB": the largest unit with at least one of it, to read.
 std::string format_size(std::size_t bytes);
+
+/// "16MiB", "1000B": exact, what parse_size() takes.
+std::string exact_size(std::size_t bytes);
 
 /// "127.0.0.1:7000", "[::1]:7000", "localhost:0". Throws std::invalid_argument.
 asio::ip::tcp::endpoint parse_endpoint(const std::string& text);
@@ -30,6 +33,10 @@ std::string format_endpoint(const asio::ip::tcp::endpoint& endpoint);
 /// Adds an option that is a size in bytes between the two limits.
 CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t& value, std::size_t bytes_min,
                              std::size_t bytes_max, const std::string& description);
+
+/// Adds an option that is a whole number between the two limits; `unit` is what --help calls it.
+CLI::Option* add_count_option(CLI::App& app, const std::string& name, std::size_t& value, std::size_t count_min,
+                              std::size_t count_max, const std::string& unit, const std::string& description);
 
 /// Adds an option that is ADDRESS:PORT.
 CLI::Option* add_endpoint_option(CLI::App& app, const std::string& name, asio::ip::tcp::endpoint& value,

@@ -13,7 +13,7 @@
 #include <asio/signal_set.hpp>
 
 #include <csignal>
-#include <cstdint>
+#include <cstddef>
 #include <cstdio>
 #include <thread>
 
@@ -36,6 +36,7 @@ int serve(const echo_options& options) {
     signals.async_wait(on_signal);
   };
   signals.async_wait(on_signal);
+  service.start();
   std::jthread signal_thread([&] { signal_context.run(); });
 
   fmt::print("listening tcp {}\n", format_endpoint(service.endpoint()));
@@ -44,8 +45,8 @@ int serve(const echo_options& options) {
   signal_context.stop();
 
   const slabbuf::pool_stats stats = service.buffers().stats();
-  spdlog::info("drained: {} buffers served, {} refused, {} in use, at most {} at once", stats.acquired, stats.refused,
-               stats.in_use, format_size(stats.bytes_high_water));
+  spdlog::info("drained: {} buffers served, {} not for want of budget, {} in use, at most {} at once", stats.acquired,
+               stats.refused, stats.in_use, format_size(stats.bytes_high_water));
   return exit_success;
 }
 
@@ -54,24 +55,19 @@ int serve(const echo_options& options) {
 int main(int argument_count, char** arguments) {
   echo_options options;
   options.threads = std::max(1U, std::thread::hardware_concurrency());
-  CLI::App app("Sends back what it receives. SIGTERM and SIGINT let connections finish (5 s at most), then it exits.",
-               "echo_server");
+  CLI::App app(
+      "Sends back what it receives. SIGTERM and SIGINT let connections finish (5 s at most; a second "
+      "one cuts them), then it exits.",
+      "echo_server");
   add_endpoint_option(app, "--tcp", options.tcp, "Address to listen on; port 0 lets the system choose");
-  app.add_option("--threads", options.threads, "Threads, each with its own connections")
-      ->check(CLI::Range(1U, 256U))
-      ->capture_default_str()
-      ->type_name("N");
+  add_count_option(app, "--threads", options.threads, 1, 256, "N", "Threads, each with its own connections");
   add_size_option(app, "--budget", options.budget_bytes_max, slabbuf::net::read_bytes_default, std::size_t{1} << 40,
                   "Most memory for bytes on their way through, at least one block of 16 KiB");
-  app.add_option("--connections-max", options.connections_max, "Connections at once; more are refused")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{10'000'000}))
-      ->capture_default_str()
-      ->type_name("N");
-  std::uint32_t idle_timeout_s = 60;
-  app.add_option("--idle-timeout", idle_timeout_s, "Close connections without traffic after this time; 0: never")
-      ->check(CLI::Range(0U, 86'400U))
-      ->capture_default_str()
-      ->type_name("SECONDS");
+  add_count_option(app, "--connections-max", options.connections_max, 1, 10'000'000, "N",
+                   "Connections at once; more are refused");
+  std::size_t idle_timeout_s = 60;
+  add_count_option(app, "--idle-timeout", idle_timeout_s, 0, 86'400, "SECONDS",
+                   "Close connections without traffic after this time; 0: never");
   return run_program(app, argument_count, arguments, [&] {
     options.idle_timeout = std::chrono::seconds(idle_timeout_s);
     return serve(options);

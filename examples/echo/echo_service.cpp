@@ -25,7 +25,7 @@ std::vector<std::unique_ptr<echo_shard>> listen(echo_shared& shared) {
   std::vector<std::unique_ptr<echo_shard>> shards;
   asio::ip::tcp::endpoint endpoint = shared.options.tcp;
   check_free(endpoint);
-  for (unsigned index = 0; index < shared.options.threads; ++index) {
+  for (std::size_t index = 0; index < shared.options.threads; ++index) {
     shards.push_back(std::make_unique<echo_shard>(shared, endpoint));
     endpoint = shards.front()->endpoint();  // port 0 is a number from here on
   }
@@ -42,12 +42,22 @@ echo_service::echo_service(const echo_options& options) : shared_(options) {
   }
 }
 
-void echo_service::run() {
-  std::vector<std::jthread> threads;
+echo_service::~echo_service() {
+  for (const std::unique_ptr<echo_shard>& each : shards_) each->stop();
+  for (std::thread& each : threads_) each.join();
+}
+
+void echo_service::start() {
+  threads_.reserve(shards_.size());
   for (std::size_t index = 1; index < shards_.size(); ++index) {
-    threads.emplace_back([shard = shards_[index].get()] { shard->run(); });
+    threads_.emplace_back([shard = shards_[index].get()] { shard->run(); });
   }
+}
+
+void echo_service::run() {
   shards_.front()->run();
+  for (std::thread& each : threads_) each.join();
+  threads_.clear();
 }
 
 void echo_service::drain() {

@@ -12,6 +12,7 @@
 #include <asio/ip/tcp.hpp>
 
 #include <memory>
+#include <thread>
 #include <vector>
 
 namespace slabbuf::examples {
@@ -25,7 +26,12 @@ class echo_service {
   asio::ip::tcp::endpoint endpoint() const { return shards_.front()->endpoint(); }
   const concurrent_pool& buffers() const noexcept { return shared_.buffers; }
 
-  /// Serves until drained, on options.threads threads, the calling one among them.
+  ~echo_service();
+
+  /// Starts the threads, all but one. Throws std::system_error when the system has none left.
+  void start();
+
+  /// Serves on the calling thread, too, until drained. start() comes first.
   void run();
 
   /// Stops accepting, lets connections finish, then run() returns. A second call cuts them off.
@@ -34,6 +40,7 @@ class echo_service {
  private:
   echo_shared shared_;
   std::vector<std::unique_ptr<echo_shard>> shards_;
+  std::vector<std::thread> threads_;  // one for each shard but the first
 };
 
 }  // namespace slabbuf::examples

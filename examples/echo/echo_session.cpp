@@ -5,6 +5,8 @@
 
 #include <slabbuf/net/net.hpp>
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <asio/error.hpp>
 
 #include <utility>
@@ -47,6 +49,13 @@ void echo_session::write(std::unique_ptr<echo_session> self, buffer data) {
         self->shard_.wheel_.touch(*self);
         read(std::move(self));
       }));
+}
+
+bool echo_session::takes_bytes() noexcept {
+  // What the kernel still has to send: one write ends long after a slow peer has begun to take it.
+  int unsent_bytes = 0;
+  if (::ioctl(socket_.native_handle(), SIOCOUTQ, &unsent_bytes) != 0) return false;
+  return std::exchange(unsent_bytes_, unsent_bytes) != unsent_bytes;
 }
 
 void echo_session::abort() noexcept {

@@ -16,7 +16,6 @@
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 
-#include <cstddef>
 #include <memory>
 
 namespace slabbuf::examples {
@@ -39,6 +38,9 @@ class echo_session : public idle_wheel::entry {
   /// Whether everything received so far has been sent back.
   bool waits_for_bytes() const noexcept { return waiting_for_bytes_; }
 
+  /// Whether the peer has taken bytes since this was last asked. A system call.
+  bool takes_bytes() noexcept;
+
   /// Ends every operation with an error, so that the session dies.
   void abort() noexcept;
 
@@ -49,6 +51,7 @@ class echo_session : public idle_wheel::entry {
   echo_shard& shard_;
   echo_socket socket_;
   bool waiting_for_bytes_ = false;
+  int unsent_bytes_ = 0;  // in the kernel, when takes_bytes() was last asked
 };
 
 }  // namespace slabbuf::examples

@@ -11,7 +11,7 @@
 #include <asio/post.hpp>
 #include <asio/socket_base.hpp>
 
-#include <cerrno>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -55,11 +55,22 @@ echo_shard::echo_shard(echo_shared& shared, const asio::ip::tcp::endpoint& endpo
 // must leave those alone.
 echo_shard::~echo_shard() { dying_ = true; }
 
-void echo_shard::run() noexcept {
+void echo_shard::run() {
   accept();
   start_idle_timer();
-  context_.run();
+  for (;;) {
+    try {
+      context_.run();
+      return;
+    } catch (const std::bad_alloc&) {
+      // Whichever connection that was has died with its handler. The others go on.
+      spdlog::warn("out of memory: a connection was dropped");
+      if (!accepting_ && !draining_) pause_accepting(asio::error::no_memory);
+    }
+  }
 }
+
+void echo_shard::stop() noexcept { context_.stop(); }
 
 void echo_shard::drain() {
   asio::post(context_, [this] { draining_ ? abort_all() : start_draining(); });
@@ -68,9 +79,11 @@ void echo_shard::drain() {
 void echo_shard::accept() {
   acceptor_.async_accept(
       net::bind_pool(handlers_, [this](asio::error_code ec, echo_socket peer) { on_accept(ec, std::move(peer)); }));
+  accepting_ = true;
 }
 
 void echo_shard::on_accept(asio::error_code ec, echo_socket peer) {
+  accepting_ = false;
   if (draining_) return;
   if (is_shortage(ec)) return pause_accepting(ec);
   if (std::exchange(accepting_paused_, false)) spdlog::info("accepting goes on");
@@ -103,22 +116,25 @@ void echo_shard::pause_accepting(const asio::error_code& why) {
   if (!std::exchange(accepting_paused_, true)) spdlog::warn("accepting pauses: {}", why.message());
   accept_timer_.expires_after(accept_pause);
   accept_timer_.async_wait([this](asio::error_code) {
+    accepting_ = false;
     if (!draining_) accept();
   });
+  accepting_ = true;
 }
 
 void echo_shard::start_idle_timer() {
   const std::chrono::milliseconds timeout = draining_ ? drain_quiet : shared_.options.idle_timeout;
-  if (timeout == 0s) return;
+  if (timeout == 0s || drained()) return;
   idle_timer_.expires_after(timeout / idle_wheel::ticks_per_timeout);
   idle_timer_.async_wait([this](asio::error_code ec) {
     if (ec) return;
     wheel_.advance([this](idle_wheel::entry& idle) {
       auto& session = static_cast<echo_session&>(idle);
+      if (session.takes_bytes()) return wheel_.touch(session);
       // A peer that is slow to take its answer has the time to do so when the server drains.
       if (!draining_ || session.waits_for_bytes()) session.abort();
     });
-    start_idle_timer();
+    start_idle_timer();  // unless that was the last one: a timer that had expired cannot be cancelled
   });
 }
 
@@ -127,7 +143,7 @@ void echo_shard::start_draining() {
   asio::error_code ignored;
   acceptor_.close(ignored);
   accept_timer_.cancel();
-  if (session_count_ == 0) return end_draining();
+  if (drained()) return end_draining();
   drain_timer_.expires_after(drain_timeout);
   drain_timer_.async_wait([this](asio::error_code ec) {
     if (!ec) abort_all();
@@ -143,17 +159,27 @@ void echo_shard::end_draining() {
 void echo_shard::abort_all() {
   if (session_count_ != 0) spdlog::warn("closing {} connections that did not finish", session_count_);
   wheel_.for_each([](idle_wheel::entry& each) { static_cast<echo_session&>(each).abort(); });
+  ending_ = true;  // those that wait for budget must see that they are closed
   budget_timer_.cancel();
 }
 
 void echo_shard::wait_for_budget(std::unique_ptr<echo_session> starved) {
   starved_.push_back(std::move(starved));
-  if (starved_.size() > 1) return;  // the timer runs
+  if (starved_.size() == 1) start_budget_timer();
+}
+
+// Wakes as many as there is room for, the longest waiting first; one at least, because what is in
+// the caches does not count as room.
+void echo_shard::start_budget_timer() {
   budget_timer_.expires_after(budget_pause);
   budget_timer_.async_wait([this](asio::error_code) {
-    std::vector<std::unique_ptr<echo_session>> waiting;
-    waiting.swap(starved_);
-    for (std::unique_ptr<echo_session>& each : waiting) echo_session::read(std::move(each));
+    const std::size_t room = shared_.buffers.available_bytes() / net::read_bytes_default;
+    for (std::size_t woken = 0; !starved_.empty() && (woken == 0 || woken < room || ending_); ++woken) {
+      std::unique_ptr<echo_session> next = std::move(starved_.front());
+      starved_.pop_front();
+      echo_session::read(std::move(next));
+    }
+    if (!starved_.empty()) start_budget_timer();
   });
 }
 
@@ -166,7 +192,7 @@ void echo_shard::session_ended() {
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
   --session_count_;
   if (dying_) return;
-  if (draining_ && session_count_ == 0) end_draining();
+  if (drained()) end_draining();
   // A descriptor is free again: whoever waits for one need not wait for the timer.
   accept_timer_.cancel();
 }

@@ -19,14 +19,14 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
-#include <vector>
 
 namespace slabbuf::examples {
 
 struct echo_options {
   asio::ip::tcp::endpoint tcp{asio::ip::address_v4::loopback(), 7000};
-  unsigned threads = 1;
+  std::size_t threads = 1;
   std::size_t budget_bytes_max = std::size_t{256} << 20;
   std::size_t connections_max = 10'000;
   std::chrono::seconds idle_timeout{60};  // 0: none
@@ -53,8 +53,12 @@ class echo_shard {
   echo_shard& operator=(const echo_shard&) = delete;
   ~echo_shard();
 
-  /// Serves until drained. Handlers do not throw: a defect that does ends the process.
-  void run() noexcept;
+  /// Serves until drained or stopped. A connection for which there is no memory is dropped; any other
+  /// exception is a defect.
+  void run();
+
+  /// From any thread: run() returns as soon as it can; connections die with the shard.
+  void stop() noexcept;
 
   /// From any thread: stop accepting, answer what still comes, close each connection that is quiet;
   /// cut what is left after drain_timeout, or at once when asked a second time.
@@ -78,6 +82,8 @@ class echo_shard {
   void end_draining();
   void abort_all();
   void wait_for_budget(std::unique_ptr<echo_session> starved);
+  void start_budget_timer();
+  bool drained() const noexcept { return draining_ && session_count_ == 0; }
   void session_began(echo_session& session);
   void session_ended();
 
@@ -88,7 +94,9 @@ class echo_shard {
   idle_wheel wheel_;
   std::size_t session_count_ = 0;
   bool draining_ = false;
+  bool ending_ = false;  // the drain was cut short
   bool dying_ = false;
+  bool accepting_ = false;  // an accept, or the pause before the next one, is under way
   bool accepting_paused_ = false;
   std::size_t refused_count_ = 0;  // connections refused since that was last logged
   std::chrono::steady_clock::time_point refusal_logged_at_{};
@@ -98,7 +106,7 @@ class echo_shard {
   timer accept_timer_{context_};
   timer budget_timer_{context_};
   timer drain_timer_{context_};
-  std::vector<std::unique_ptr<echo_session>> starved_;  // bytes have arrived, the budget had no room
+  std::deque<std::unique_ptr<echo_session>> starved_;  // bytes have arrived, the budget had no room
 };
 
 }  // namespace slabbuf::examples

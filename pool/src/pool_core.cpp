@@ -137,6 +137,11 @@ pool_core::pool_core(const pool_options& options, bool shared)
       }()),
       depot_(options.pages != nullptr ? *options.pages : page_source::system(), checked_budget(options),
              classes_.data(), classes_table_.count(), shared),
+      block_bytes_max_([&] {
+        std::size_t index = classes_table_.count() - 1;
+        while (classes_table_.size_of(index) > options.budget_bytes_max) --index;
+        return classes_table_.size_of(index);
+      }()),
       cache_bytes_max_(std::min(options.cache_bytes_max, options.budget_bytes_max / cache_part_of_budget)),
       cache_room_(options.budget_bytes_max == memory_budget::unlimited
                       ? memory_budget::unlimited
@@ -202,7 +207,7 @@ refusal pool_core::take_from_depot(std::size_t index, free_block& block) noexcep
 void pool_core::give_slow(const block_class& of, free_block block) noexcept {
   if (of.size == 0) {
     slab* const record = page_map::find(block.data());
-    if (record == nullptr || record->owner != &of) [[unlikely]]
+    if (record == nullptr || record->owner != &of || record->base != block.data()) [[unlikely]]
       report_misuse({misuse::double_put, block.data(), 0, 0});
     depot_.put_oversize(record);
     return;

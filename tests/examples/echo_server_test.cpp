@@ -3,14 +3,17 @@
 #include "support/child_process.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <asio/buffer.hpp>
 #include <asio/connect.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/read.hpp>
+#include <asio/steady_timer.hpp>
 #include <asio/write.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <initializer_list>
@@ -36,14 +39,14 @@ std::vector<std::string> command(std::initializer_list<std::string> options) {
 class echo_server {
  public:
   explicit echo_server(std::initializer_list<std::string> options = {},
-                       std::optional<std::uint64_t> descriptors_max = std::nullopt)
+                       std::optional<child_process::limited> resource = std::nullopt)
       : child_(
             [&] {
               std::vector<std::string> all = command({"--tcp", "127.0.0.1:0"});
               all.insert(all.end(), options);
               return all;
             }(),
-            descriptors_max) {
+            resource) {
     const std::string line = child_.read_line();
     const std::string expected = "listening tcp 127.0.0.1:";
     if (line.compare(0, expected.size(), expected) != 0) throw std::runtime_error("unexpected line: " + line);
@@ -93,6 +96,13 @@ class EchoServer : public ::testing::Test {
 
   asio::io_context context;
 };
+
+void raise_descriptor_limit() {
+  ::rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 std::string long_text(std::size_t size) {
   std::string text(size, '\0');
@@ -160,6 +170,19 @@ TEST_F(EchoServer, SaysWhenItsAddressIsNotOfThisMachine) {
   EXPECT_EQ(child.wait(), 1);
   EXPECT_NE(child.standard_error().find("192.0.2.1:7000"), std::string::npos);
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_F(EchoServer, SaysWhenTheSystemHasNoThreadsForIt) {
+  // Each thread needs a stack of its own: 200 of them do not fit.
+  child_process child(command({"--tcp", "127.0.0.1:0", "--threads", "200"}),
+                      child_process::limited{RLIMIT_AS, std::uint64_t{400} << 20});
+  EXPECT_EQ(child.wait(), 1);
+  const std::string message = child.standard_error();
+  EXPECT_EQ(message.find("echo_server: "), 0U) << message;
+  EXPECT_EQ(std::count(message.begin(), message.end(), '\n'), 1) << message;
+  EXPECT_EQ(child.read_line(), "") << "it never listened";
+}
+#endif
 
 TEST_F(EchoServer, ListensOnIPv6) {
   child_process child(command({"--tcp", "[::1]:0"}));
@@ -231,6 +254,66 @@ TEST_F(EchoServer, ASecondSignalCutsConnectionsThatDoNotFinish) {
   EXPECT_NE(server.child().standard_error().find("did not finish"), std::string::npos);
 }
 
+TEST_F(EchoServer, EndsHoweverManyConnectionsItCuts) {
+  // As many as make closing them take longer than a tick of the server's timers.
+  constexpr int connections = 1500;
+  raise_descriptor_limit();
+  for (int round = 0; round < 3; ++round) {
+    echo_server server({"--threads", "1"});
+    std::vector<tcp::socket> idle;
+    idle.reserve(connections);
+    for (int count = 0; count < connections; ++count) idle.push_back(connect(server));
+    expect_echo(idle.back(), "x");
+    server.child().signal(SIGTERM);
+    server.child().signal(SIGTERM);
+    EXPECT_EQ(server.child().wait(), 0);
+  }
+}
+
+TEST_F(EchoServer, CutsAfterAWhileWhoeverTakesNothing) {
+  echo_server server({"--threads", "1"});
+  tcp::socket client = connect(server);
+  client.non_blocking(true);
+  const std::string text = long_text(std::size_t{16} << 20);
+  asio::error_code ec;
+  client.write_some(asio::buffer(text), ec);
+  tcp::socket probe = connect(server);  // a round trip: the server has had its turn
+  expect_echo(probe, "x");
+  probe.close();
+  server.child().signal(SIGTERM);
+  EXPECT_EQ(server.child().wait(), 0);
+}
+
+TEST_F(EchoServer, KeepsAPeerThatIsSlowToTakeItsBytes) {
+  // Slower than the timeout for the whole, but never silent for as long.
+  echo_server server({"--threads", "1", "--idle-timeout", "1"});
+  tcp::socket client(context);
+  client.open(tcp::v4());
+  client.set_option(asio::socket_base::receive_buffer_size(64 << 10));
+  client.connect(server.endpoint());
+  const std::string text = long_text(std::size_t{8} << 20);
+  std::jthread sender([&] {
+    asio::error_code ec;
+    asio::write(client, asio::buffer(text), ec);
+    client.shutdown(asio::socket_base::shutdown_send, ec);
+  });
+  std::string answer(text.size(), '\0');
+  asio::steady_timer pace(context);
+  asio::error_code ec;
+  std::size_t got = 0;
+  for (int step = 0; step < 8 && !ec; ++step) {
+    pace.expires_after(std::chrono::milliseconds(300));
+    pace.wait();
+    got += asio::read(client, asio::buffer(answer.data() + got, 256 << 10), ec);
+  }
+  got += asio::read(client, asio::buffer(answer.data() + got, answer.size() - got), ec);
+  EXPECT_FALSE(ec) << ec.message();
+  EXPECT_TRUE(answer == text) << got << " of " << text.size();
+  sender.join();
+  client.close();
+  server.stop();
+}
+
 TEST_F(EchoServer, EchoesEverythingToAPeerThatHasHalfClosed) {
   echo_server server;
   tcp::socket client = connect(server);
@@ -273,7 +356,7 @@ TEST_F(EchoServer, PausesAcceptingWithoutDescriptorsAndGoesOnWhenThereAreSome) {
   GTEST_SKIP() << "UndefinedBehaviorSanitizer opens a pipe to look at a vptr, and takes the failure for a finding";
 #endif
   constexpr std::uint64_t descriptors_max = 40;
-  echo_server server({"--threads", "1"}, descriptors_max);
+  echo_server server({"--threads", "1"}, child_process::limited{RLIMIT_NOFILE, descriptors_max});
   // More connections than it can hold: the rest waits in the system's queue.
   std::vector<tcp::socket> clients;
   for (std::uint64_t count = 0; count < 2 * descriptors_max; ++count) clients.push_back(connect(server));

@@ -14,6 +14,7 @@
 #include <asio/detached.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
+#include <asio/read.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/use_future.hpp>
 #include <asio/write.hpp>
@@ -210,6 +211,60 @@ TEST_F(AsyncReadSome, RunsTheHandlerOnItsOwnExecutor) {
   EXPECT_FALSE(result);
   other.run();
   EXPECT_TRUE(result);
+}
+
+TEST_F(AsyncReadSome, NeverReadsFromAnotherConnection) {
+  asio::io_context other;
+  net::async_read_some(pair.near, pool, asio::bind_executor(other, store()));
+  send("for the old one");
+  context.run();  // readiness is known, the step that reads is on its way to its executor
+  loopback_pair next(context);
+  pair.near.close();
+  const int descriptor = next.near.native_handle();
+  pair.near = std::move(next.near);
+  ASSERT_EQ(pair.near.native_handle(), descriptor);
+  asio::write(next.far, asio::buffer("for the new one", 15));
+  other.run();
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->ec, asio::error::operation_aborted);
+  EXPECT_EQ(in_use(), 0U);
+}
+
+TEST_F(AsyncReadSome, OnASocketClosedBetweenReadinessAndReadingIsAborted) {
+  asio::io_context other;
+  net::async_read_some(pair.near, pool, asio::bind_executor(other, store()));
+  send("x");
+  context.run();
+  pair.near.close();
+  other.run();
+  EXPECT_EQ(result->ec, asio::error::operation_aborted);
+}
+
+TEST_F(AsyncReadSome, KeepsACancellationThatComesBetweenTwoSteps) {
+  asio::io_context other;
+  asio::cancellation_signal signal;
+  net::async_read_some(pair.near, pool,
+                       asio::bind_executor(other, asio::bind_cancellation_slot(signal.slot(), store())));
+  send("x");
+  context.run();  // readiness is known: no wait to cancel
+  std::string taken(1, '\0');
+  asio::read(pair.near, asio::buffer(taken));  // and somebody else was faster
+  signal.emit(asio::cancellation_type::terminal);
+  other.run();
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->ec, asio::error::operation_aborted);
+}
+
+TEST_F(AsyncReadSome, ReadsWithABudgetSmallerThanItsUsualBlock) {
+  concurrent_pool tiny({.budget_bytes_max = 8 << 10});
+  net::async_read_some(pair.near, tiny, store());
+  send("hello");
+  context.run();
+  ASSERT_TRUE(result);
+  EXPECT_FALSE(result->ec) << result->ec.message();
+  EXPECT_EQ(text_of(result->bytes), "hello");
+  EXPECT_EQ(result->bytes.capacity(), 8U << 10);
+  result.reset();
 }
 
 TEST_F(AsyncReadSome, TakesItsStateFromTheHandlersAllocator) {

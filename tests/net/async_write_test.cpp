@@ -172,6 +172,43 @@ TEST_F(AsyncWrite, IsCancelledBySocketCancelCloseAndSlot) {
   expect_aborted([&] { pair.near.close(); });
 }
 
+TEST_F(AsyncWrite, IsNotEndedByTotalCancellationBecauseBytesAreOut) {
+  asio::cancellation_signal signal;
+  net::async_write(pair.near, large(), asio::bind_cancellation_slot(signal.slot(), store()));
+  context.poll();
+  signal.emit(asio::cancellation_type::total);
+  context.poll();
+  EXPECT_FALSE(result);
+  signal.emit(asio::cancellation_type::partial);
+  context.run();
+  EXPECT_EQ(result->ec, asio::error::operation_aborted);
+}
+
+TEST_F(AsyncWrite, KeepsACancellationThatComesBetweenTwoSteps) {
+  asio::io_context other;
+  asio::cancellation_signal signal;
+  net::async_write(pair.near, large(),
+                   asio::bind_executor(other, asio::bind_cancellation_slot(signal.slot(), store())));
+  // The socket has room for more than one step: the next one is on its way to its executor.
+  ASSERT_EQ(context.poll(), 1U);
+  signal.emit(asio::cancellation_type::terminal);  // no wait to cancel
+  other.run();
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->ec, asio::error::operation_aborted);
+  EXPECT_EQ(in_use(), 0U);
+}
+
+TEST_F(AsyncWrite, LetsOtherHandlersRunWithinALargeBuffer) {
+  std::jthread reader([&] {
+    std::string received(large_bytes, '\0');
+    asio::read(pair.far, asio::buffer(received));
+  });
+  net::async_write(pair.near, large(), store());
+  EXPECT_EQ(in_use(), 1U) << "not all of it in one step, however fast the peer reads";
+  context.run();
+  EXPECT_EQ(result->bytes, large_bytes);
+}
+
 TEST_F(AsyncWrite, OnAClosedSocketCompletesWithAnError) {
   pair.near.close();
   net::async_write(pair.near, filled("x"), store());

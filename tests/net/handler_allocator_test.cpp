@@ -70,6 +70,14 @@ TEST(HandlerAllocator, IsNotMisledByAPoolWithoutFittingClasses) {
   EXPECT_EQ(blocks_of_8.stats().oversize, 0U) << "a page for 200 bytes";
 }
 
+TEST(HandlerAllocator, KnowsThatWhatFollowsAnOversizeBufferIsNotItsPools) {
+  concurrent_pool pool;
+  const buffer oversize = pool.acquire((std::size_t{1} << 20) + 1);  // 1 MiB and a page: the granule goes on
+  auto* const neighbour = const_cast<std::byte*>(oversize.data()) + oversize.capacity();
+  EXPECT_FALSE(net::detail::free_to_pool(neighbour));
+  EXPECT_EQ(pool.stats().oversize_in_use, 1U);
+}
+
 TEST(HandlerAllocator, FallsBackToTheHeapWhenTheBudgetHasNoRoomAndCountsIt) {
   concurrent_pool pool({.size_classes = {256}, .budget_bytes_max = 256});
   handler_allocator<std::byte> allocator(pool);

@@ -16,10 +16,12 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "support/counting_allocator.hpp"
 #include "support/loopback_pair.hpp"
@@ -30,7 +32,7 @@ namespace {
 using support::loopback_pair;
 
 // One connection, echoed until it ends.
-template <class Pool>
+template <class Pool, class Socket = loopback_pair::socket>
 struct callback_echo {
   void read() {
     net::async_read_some(socket, pool, net::bind_pool(pool, [this](asio::error_code ec, buffer bytes) {
@@ -44,7 +46,7 @@ struct callback_echo {
                      }));
   }
 
-  loopback_pair::socket& socket;
+  Socket& socket;
   Pool& pool;
   std::function<void()> on_trip = [] {};
   bool ended = false;
@@ -101,72 +103,92 @@ TEST(Net, LosesNoBlockWhereverAConnectionEnds) {
   }
 }
 
-// What the thread that runs the context takes from the heap in steady state. run() must go on from
-// the first round trip to the last, because Asio recycles memory only within it.
+// What the thread that runs the context takes from the heap in steady state, with several connections
+// at once, because Asio by itself keeps memory for one operation of a kind. run() must go on from the
+// first round trip to the last, because Asio recycles memory only within it.
+template <class Pair>
 class allocation_probe {
  public:
+  static constexpr int connections = 16;
   static constexpr int warm_up_trips = 100;
   static constexpr int counted_trips = 1000;
 
+  allocation_probe() {
+    for (int count = 0; count < connections; ++count) pairs_.push_back(std::make_unique<Pair>(context_));
+  }
+
+  asio::io_context& context() { return context_; }
+  const std::vector<std::unique_ptr<Pair>>& pairs() const { return pairs_; }
+
   void trip_ended() {
     ++trips_;
-    if (trips_ == warm_up_trips) before_ = support::heap_allocations_of_this_thread();
-    if (trips_ == warm_up_trips + counted_trips) counted_ = support::heap_allocations_of_this_thread() - before_;
+    if (trips_ == warm_up_trips * connections) before_ = support::heap_allocations_of_this_thread();
+    if (trips_ == (warm_up_trips + counted_trips) * connections) {
+      counted_ = support::heap_allocations_of_this_thread() - before_;
+    }
   }
 
   /// Runs the context against a client that makes plain calls, and returns the allocations counted.
-  std::uint64_t run(asio::io_context& context, loopback_pair& pair) {
+  std::uint64_t run() {
     std::jthread client([&] {
       std::array<char, 64> message{};
       for (int trip = 0; trip < warm_up_trips + counted_trips; ++trip) {
-        asio::write(pair.far, asio::buffer(message));
-        asio::read(pair.far, asio::buffer(message));
+        for (const auto& each : pairs_) asio::write(each->far, asio::buffer(message));
+        for (const auto& each : pairs_) asio::read(each->far, asio::buffer(message));
       }
-      pair.far.shutdown(asio::socket_base::shutdown_send);
+      for (const auto& each : pairs_) each->far.shutdown(asio::socket_base::shutdown_send);
     });
-    context.run();
-    EXPECT_GE(trips_, warm_up_trips + counted_trips);
+    context_.run();
+    EXPECT_GE(trips_, (warm_up_trips + counted_trips) * connections);
     return counted_;
   }
 
  private:
+  asio::io_context context_;
+  std::vector<std::unique_ptr<Pair>> pairs_;
   int trips_ = 0;
   std::uint64_t before_ = 0;
   std::uint64_t counted_ = ~std::uint64_t{0};
 };
 
-TEST(Net, AllocatesNothingPerRoundTripWithCallbacks) {
+// asio::ip::tcp::socket, whose any_io_executor knows no allocators, and the socket of one known executor.
+template <class Pair>
+class NetAllocations : public ::testing::Test {};
+using all_pairs = ::testing::Types<loopback_pair, support::basic_loopback_pair<asio::any_io_executor>>;
+TYPED_TEST_SUITE(NetAllocations, all_pairs);
+
+TYPED_TEST(NetAllocations, NonePerRoundTripWithCallbacks) {
   if (!support::heap_counting_available()) GTEST_SKIP() << "the sanitizer has replaced malloc";
   concurrent_pool pool;
-  asio::io_context context;
-  loopback_pair pair(context);
-  allocation_probe probe;
-  callback_echo<concurrent_pool> echo{pair.near, pool, [&] { probe.trip_ended(); }};
-  echo.read();
-  EXPECT_EQ(probe.run(context, pair), 0U);
-  EXPECT_GT(pool.stats().acquired, 3300U) << "a buffer, a wait and a completion each";
+  allocation_probe<TypeParam> probe;
+  std::vector<std::unique_ptr<callback_echo<concurrent_pool, typename TypeParam::socket>>> sessions;
+  for (const auto& pair : probe.pairs()) {
+    sessions.emplace_back(
+        new callback_echo<concurrent_pool, typename TypeParam::socket>{pair->near, pool, [&] { probe.trip_ended(); }});
+    sessions.back()->read();
+  }
+  EXPECT_EQ(probe.run(), 0U);
+  EXPECT_GT(pool.stats().acquired, 3U * 1100U * probe.connections) << "a buffer, a wait and a completion each";
 }
 
 #if defined(ASIO_HAS_CO_AWAIT)
-TEST(Net, AllocatesNothingPerRoundTripWithCoroutines) {
+TYPED_TEST(NetAllocations, NonePerRoundTripWithCoroutines) {
   if (!support::heap_counting_available()) GTEST_SKIP() << "the sanitizer has replaced malloc";
   concurrent_pool pool;
-  asio::io_context context;
-  loopback_pair pair(context);
-  allocation_probe probe;
-  const auto session = [&]() -> asio::awaitable<void> {
+  allocation_probe<TypeParam> probe;
+  const auto session = [&](typename TypeParam::socket& socket) -> asio::awaitable<void> {
     try {
       for (;;) {
-        buffer bytes = co_await net::async_read_some(pair.near, pool, net::bind_pool(pool, asio::use_awaitable));
-        co_await net::async_write(pair.near, std::move(bytes), net::bind_pool(pool, asio::use_awaitable));
+        buffer bytes = co_await net::async_read_some(socket, pool, net::bind_pool(pool, asio::use_awaitable));
+        co_await net::async_write(socket, std::move(bytes), net::bind_pool(pool, asio::use_awaitable));
         probe.trip_ended();
       }
     } catch (const std::system_error&) {
       // The client has closed: the session ends.
     }
   };
-  asio::co_spawn(context, session(), asio::detached);
-  EXPECT_EQ(probe.run(context, pair), 0U);
+  for (const auto& pair : probe.pairs()) asio::co_spawn(probe.context(), session(pair->near), asio::detached);
+  EXPECT_EQ(probe.run(), 0U);
 }
 #endif
 

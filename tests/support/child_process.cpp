@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -31,7 +32,7 @@ int unnamed_file() {
 
 }  // namespace
 
-child_process::child_process(const std::vector<std::string>& arguments, std::optional<std::uint64_t> descriptors_max) {
+child_process::child_process(const std::vector<std::string>& arguments, std::optional<limited> resource) {
   std::array<int, 2> output{};
   check(::pipe2(output.data(), O_CLOEXEC) == 0, "pipe2");
   output_ = output[0];
@@ -44,9 +45,10 @@ child_process::child_process(const std::vector<std::string>& arguments, std::opt
   check(id_ >= 0, "fork");
   if (id_ == 0) {
     // Only calls that are safe between fork and exec.
-    if (descriptors_max) {
-      const ::rlimit limited{*descriptors_max, *descriptors_max};
-      ::setrlimit(RLIMIT_NOFILE, &limited);
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (resource) {
+      const ::rlimit most{resource->most, resource->most};
+      ::setrlimit(static_cast<__rlimit_resource>(resource->resource), &most);
     }
     ::dup2(output[1], STDOUT_FILENO);
     ::dup2(error_, STDERR_FILENO);

@@ -16,10 +16,15 @@ namespace slabbuf::support {
 
 class child_process {
  public:
-  /// Starts `arguments[0]` with its standard output and error captured. `descriptors_max` limits the
-  /// descriptors it may open. Throws std::system_error.
-  explicit child_process(const std::vector<std::string>& arguments,
-                         std::optional<std::uint64_t> descriptors_max = std::nullopt);
+  /// A resource of setrlimit(2), and how much of it the child may have.
+  struct limited {
+    int resource;
+    std::uint64_t most;
+  };
+
+  /// Starts `arguments[0]` with its standard output and error captured. It dies with this process.
+  /// Throws std::system_error.
+  explicit child_process(const std::vector<std::string>& arguments, std::optional<limited> resource = std::nullopt);
   child_process(const child_process&) = delete;
   child_process& operator=(const child_process&) = delete;
   ~child_process();

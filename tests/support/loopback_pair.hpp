@@ -4,16 +4,19 @@
 // Lifetime: the contexts must outlive the pair.
 #pragma once
 
+#include <asio/any_io_executor.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 
 namespace slabbuf::support {
 
-struct loopback_pair {
-  using socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
+template <class Executor>
+struct basic_loopback_pair {
+  using socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
 
-  explicit loopback_pair(asio::io_context& context) : loopback_pair(context, context) {}
-  loopback_pair(asio::io_context& near_context, asio::io_context& far_context) : near(near_context), far(far_context) {
+  explicit basic_loopback_pair(asio::io_context& context) : basic_loopback_pair(context, context) {}
+  basic_loopback_pair(asio::io_context& near_context, asio::io_context& far_context)
+      : near(near_context), far(far_context) {
     const asio::ip::tcp::endpoint any_port(asio::ip::address_v4::loopback(), 0);
     asio::basic_socket_acceptor<asio::ip::tcp, asio::io_context::executor_type> acceptor(near_context, any_port);
     far.connect(acceptor.local_endpoint());
@@ -31,5 +34,7 @@ struct loopback_pair {
   socket near;  // the side under test
   socket far;   // its peer
 };
+
+using loopback_pair = basic_loopback_pair<asio::io_context::executor_type>;
 
 }  // namespace slabbuf::support

@@ -36,7 +36,9 @@ class read_some_op : public associated_op<Socket, Handler> {
  public:
   template <class H>
   read_some_op(Socket& socket, Pool& pool, std::size_t bytes_max, H&& handler)
-      : associated_op<Socket, Handler>(socket, std::forward<H>(handler)), pool_(&pool), bytes_max_(bytes_max) {}
+      : associated_op<Socket, Handler>(socket, std::forward<H>(handler), asio::enable_total_cancellation()),
+        pool_(&pool),
+        bytes_max_(bytes_max) {}
 
   static void start(read_some_op&& op) {
     Socket& socket = op.io_object();
@@ -45,13 +47,17 @@ class read_some_op : public associated_op<Socket, Handler> {
 
   void operator()(asio::error_code ec) {
     buffer received;
+    if (!ec && this->closed()) ec = asio::error::operation_aborted;
     if (!ec) {
       received = pool_->try_acquire(bytes_max_);
       if (received) {
-        received.commit(receive_now(this->io_object().native_handle(), received.prepare().first(bytes_max_), ec));
+        received.commit(receive_now(this->descriptor(), received.prepare().first(bytes_max_), ec));
         if (ec) received.release();
         // Readiness is a hint: another reader may have been faster, or a checksum did not match.
-        if (ec == asio::error::would_block) return start(std::move(*this));
+        if (ec == asio::error::would_block) {
+          if (!this->ended()) return start(std::move(*this));
+          ec = asio::error::operation_aborted;
+        }
       } else {
         ec = asio::error::no_buffer_space;
       }
@@ -82,7 +88,7 @@ struct initiate_read_some {
 
 /// Reads some bytes into one block of `pool`. Completes with (error_code, buffer):
 ///  - no error: buffer.size() is the number of bytes received, at least 1 and at most `bytes_max`
-///    (at least 1; cut to the pool's largest class);
+///    (at least 1; cut to the pool's largest class, and to what its budget allows one block);
 ///  - eof: the peer has closed its side, the buffer is empty;
 ///  - no_buffer_space: bytes are there, but the pool's budget has no room for a block. They stay in
 ///    the socket, and a later call gets them;
@@ -92,7 +98,7 @@ template <class Protocol, class Executor, buffer_pool Pool, class Token>
 auto async_read_some(asio::basic_stream_socket<Protocol, Executor>& socket, Pool& pool, Token&& token,
                      std::size_t bytes_max = read_bytes_default) {
   using socket_type = asio::basic_stream_socket<Protocol, Executor>;
-  const std::size_t block_bytes = std::clamp<std::size_t>(bytes_max, 1, pool.size_classes().largest());
+  const std::size_t block_bytes = std::clamp<std::size_t>(bytes_max, 1, pool.block_bytes_max());
   return asio::async_initiate<Token, void(asio::error_code, buffer)>(detail::initiate_read_some<socket_type>{&socket},
                                                                      token, &pool, block_bytes);
 }

@@ -40,10 +40,11 @@ inline void* allocate_from_pool(slabbuf::detail::pool_core& pool, std::size_t by
   return pool.take(bytes, false).data;
 }
 
-/// False when the memory is no pool's.
+/// False when the memory is no pool's. Nothing here is ever as large as an oversize buffer, but the heap
+/// may have what follows one within its last granule.
 inline bool free_to_pool(void* memory) noexcept {
   const slabbuf::detail::slab* const record = slabbuf::detail::page_map::find(memory);
-  if (record == nullptr) return false;
+  if (record == nullptr || record->owner->size == 0) return false;
   const slabbuf::detail::block_class& of = *record->owner;
   slabbuf::detail::pool_core::give(of, static_cast<std::byte*>(memory), static_cast<std::uint32_t>(of.size));
   return true;

@@ -75,6 +75,13 @@ class basic_pool {
 
   const size_class_table& size_classes() const noexcept { return core_.size_classes(); }
 
+  /// Bytes of the largest block the budget has room for, when nothing else is out. Oversize buffers
+  /// may be larger.
+  std::size_t block_bytes_max() const noexcept { return core_.block_bytes_max(); }
+
+  /// Bytes that the budget has left at this moment; SIZE_MAX when there is no limit.
+  std::size_t available_bytes() const noexcept { return core_.available_bytes(); }
+
   /// Whether every law of the pool holds: free bits against counts, counts against the budget. For
   /// tests and debugging, while no other thread is inside the pool; walks every slab.
   [[nodiscard]] bool check_invariants() noexcept { return core_.check_invariants(); }

@@ -31,6 +31,7 @@ class memory_budget {
   std::size_t charged() const noexcept { return charged_.load(std::memory_order_relaxed); }
   std::size_t charged_high_water() const noexcept { return high_water_.load(std::memory_order_relaxed); }
   std::size_t bytes_max() const noexcept { return bytes_max_; }
+  std::size_t available() const noexcept { return bytes_max_ == unlimited ? unlimited : bytes_max_ - charged(); }
 
  private:
   // Relaxed throughout: these are counts. The memory they stand for is handed from thread to thread

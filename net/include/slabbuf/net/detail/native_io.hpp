@@ -3,7 +3,8 @@
 // Threads: as the socket.
 // Lifetime: nothing is kept.
 //
-// MSG_DONTWAIT instead of a non-blocking socket: the user's choice of mode stays as it is. MSG_NOSIGNAL:
+// MSG_DONTWAIT, whatever mode the socket is in (Asio's first wait makes the descriptor non-blocking, unseen
+// by basic_socket::non_blocking()). MSG_NOSIGNAL:
 // a peer that has gone is an error_code, not a signal.
 #pragma once
 

@@ -80,6 +80,8 @@ class pool_core {
   [[noreturn]] void throw_refused(std::size_t size, refusal why) const;
 
   const size_class_table& size_classes() const noexcept { return classes_table_; }
+  std::size_t block_bytes_max() const noexcept { return block_bytes_max_; }
+  std::size_t available_bytes() const noexcept { return depot_.budget().available(); }
   void stats(pool_stats& into) const noexcept;
   std::size_t trim() noexcept;
   bool check_invariants() noexcept;
@@ -107,6 +109,7 @@ class pool_core {
   const size_class_table classes_table_;
   std::array<block_class, size_class_table::count_max + 1> classes_;  // [count()] is oversize
   depot depot_;
+  const std::size_t block_bytes_max_;  // of the largest class that fits the budget
   const std::size_t cache_bytes_max_;  // of one thread
   memory_budget cache_room_;           // of all threads
 
