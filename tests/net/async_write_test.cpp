@@ -190,7 +190,7 @@ TEST_F(AsyncWrite, KeepsACancellationThatComesBetweenTwoSteps) {
   net::async_write(pair.near, large(),
                    asio::bind_executor(other, asio::bind_cancellation_slot(signal.slot(), store())));
   // The socket has room for more than one step: the next one is on its way to its executor.
-  ASSERT_EQ(context.poll(), 1U);
+  ASSERT_GE(context.poll(), 1U);
   signal.emit(asio::cancellation_type::terminal);  // no wait to cancel
   other.run();
   ASSERT_TRUE(result);
