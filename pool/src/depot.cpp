@@ -21,8 +21,7 @@ void subtract(std::atomic<std::uint64_t>& counter, std::uint64_t value) noexcept
 
 }  // namespace
 
-depot::depot(page_source& pages, std::size_t budget_bytes_max, const block_class* classes, std::size_t class_count,
-             bool shared)
+depot::depot(page_source& pages, std::size_t budget_bytes_max, const bin* classes, std::size_t class_count, bool shared)
     : pages_(pages),
       budget_(budget_bytes_max),
       classes_(classes),
@@ -30,7 +29,7 @@ depot::depot(page_source& pages, std::size_t budget_bytes_max, const block_class
       depots_(new class_depot[class_count]),
       regions_(pages) {
   for (std::size_t index = 0; index < class_count_; ++index) {
-    depots_[index].geometry = slab_geometry::of(classes_[index].size);
+    depots_[index].geometry = slab_geometry::of(classes_[index].of.size);
     if (shared) depots_[index].mutex.enable();
   }
   if (shared) region_mutex_.enable();
@@ -49,8 +48,8 @@ depot::~depot() {
   }
 }
 
-depot::batch depot::take(std::size_t index, free_block* blocks, std::uint32_t count) noexcept {
-  const std::size_t size = classes_[index].size;
+depot::batch depot::take(std::size_t index, std::byte** blocks, std::uint32_t count) noexcept {
+  const std::size_t size = classes_[index].of.size;
   if (!budget_.try_charge(size * count)) {
     if (count == 1 || !budget_.try_charge(size)) return {0, refusal::budget};
     count = 1;
@@ -76,23 +75,23 @@ depot::batch depot::take(std::size_t index, free_block* blocks, std::uint32_t co
   return {taken, taken == 0 ? refusal::memory : refusal::none};
 }
 
-void depot::put(std::size_t index, const free_block* blocks, std::uint32_t count) noexcept {
+void depot::put(std::size_t index, std::byte* const* blocks, std::uint32_t count) noexcept {
   class_depot& in = depots_[index];
   {
     const std::lock_guard lock(in.mutex);
     for (std::uint32_t each = 0; each < count; ++each) put_one(in, index, blocks[each]);
     subtract(in.blocks_out, count);
   }
-  budget_.refund(classes_[index].size * count);
+  budget_.refund(classes_[index].of.size * count);
 }
 
-void depot::put_one(class_depot& in, std::size_t index, free_block block) noexcept {
-  slab* const to = page_map::find(block.data());
+void depot::put_one(class_depot& in, std::size_t index, std::byte* block) noexcept {
+  slab* const to = page_map::find(block);
   // A block that was put twice may find its slab gone, or another in its place.
-  const bool known = to != nullptr && to->owner == &classes_[index];
+  const bool known = to != nullptr && to->owner == &classes_[index].of;
   const bool was_full = known && to->free_count == 0;
   if (!known || !to->put(block)) [[unlikely]]
-    report_misuse({misuse::double_put, block.data(), 0, classes_[index].size});
+    report_misuse({misuse::double_put, block, 0, classes_[index].of.size});
   if (to->free_count == to->block_count) {
     (was_full ? in.full : in.partial).remove(to);
     if (in.empty_count == empty_slabs_kept) {
@@ -112,14 +111,18 @@ slab* depot::grow(class_depot& in, std::size_t index) noexcept {
   region_set::run run{};
   {
     const std::lock_guard lock(region_mutex_);
+    // Memory that is in no slab does not count against the budget, but it is there: it goes back to the
+    // system before the pool has more resident than the budget allows.
+    const std::size_t resident_max = slab_bytes() + span_bytes + regions_.idle_bytes();
+    if (regions_.idle_bytes() != 0 && resident_max > budget_.bytes_max()) regions_.purge();
     run = regions_.allocate(span_bytes);
   }
   if (run.base == nullptr) return nullptr;
-  slab* const made = slab::make(run.base, run.dirty, in.geometry, classes_[index]);
+  slab* const made = slab::make(run.base, run.resident, in.geometry, classes_[index].of);
   if (made == nullptr || !page_map::set(run.base, span_bytes, made)) {
     if (made != nullptr) slab::destroy(made);
     const std::lock_guard lock(region_mutex_);
-    regions_.free(run.base, span_bytes, run.dirty);
+    regions_.free(run.base, span_bytes, run.resident);
     return nullptr;
   }
   in.partial.push_front(made);
@@ -134,7 +137,7 @@ void depot::retire(class_depot& in, slab* empty) noexcept {
   page_map::clear(empty->base, empty->span_bytes);
   {
     const std::lock_guard lock(region_mutex_);
-    regions_.free(empty->base, empty->span_bytes, empty->used);
+    regions_.free(empty->base, empty->span_bytes, empty->resident());
   }
   subtract(in.slab_count, 1);
   subtract(slab_bytes_, empty->span_bytes);
@@ -153,7 +156,7 @@ depot::oversize_block depot::take_oversize(std::size_t size, const block_class* 
     return {nullptr, refusal::memory};
   }
   auto* const base = static_cast<std::byte*>(memory);
-  if (!free_block::can_name(base, bytes)) {
+  if (!page_map::can_find(base, bytes)) {
     pages_.unmap(memory, bytes);
     budget_.refund(bytes);
     return {nullptr, refusal::memory};
@@ -230,14 +233,14 @@ bool depot::check_invariants() noexcept {
         std::uint32_t free_count = 0;
         for (std::uint32_t block = 0; block < each->block_count; ++block) free_count += each->is_free(block) ? 1U : 0U;
         if (free_count != each->free_count || (free_count == 0) != (list == &in.full)) return false;
-        if (each->owner != &classes_[index] || page_map::find(each->base) != each) return false;
+        if (each->owner != &classes_[index].of || page_map::find(each->base) != each) return false;
         out += each->block_count - free_count;
         empties += free_count == each->block_count ? 1 : 0;
         ++slabs;
       }
     }
     if (out != in.blocks_out || slabs != in.slab_count || empties != in.empty_count) return false;
-    charged += out * classes_[index].size;
+    charged += out * classes_[index].of.size;
   }
   return charged == budget_.charged();
 }

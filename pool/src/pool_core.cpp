@@ -23,21 +23,31 @@ std::uint64_t next_pool_id() noexcept {
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
-// The shared pools that exist. A thread that exits finds out here which of its caches still belong
-// to somebody. Trivially destructible: threads may exit after static objects are gone.
+}  // namespace
+
+// The shared pools that exist, and their places. A thread that exits finds out here which of its caches
+// still belong to somebody. Trivially destructible: threads may exit after static objects are gone.
 class live_pools {
  public:
-  void add(pool_core& pool) noexcept {
+  /// Returns the place that is the pool's in every thread; pool_slots when all are taken.
+  std::size_t add(pool_core& pool) noexcept {
     const std::lock_guard lock(mutex_);
     pool.next_live = first_;
     first_ = &pool;
+    for (std::size_t slot = 0; slot < pool_slots; ++slot) {
+      if (!std::exchange(slot_taken_[slot], true)) return slot;
+    }
+    return pool_slots;
   }
 
-  void remove(const pool_core& pool) noexcept {
+  /// Closes the pool's place in every thread: those that exit meanwhile wait, so their places are there.
+  void remove(pool_core& pool) noexcept {
     const std::lock_guard lock(mutex_);
     pool_core** link = &first_;
     while (*link != &pool) link = &(*link)->next_live;
     *link = pool.next_live;
+    pool.close_slots();
+    if (pool.slot_ != pool_slots) slot_taken_[pool.slot_] = false;
   }
 
   /// Calls `action` with the pool of this id, if it exists; it cannot die meanwhile.
@@ -55,7 +65,11 @@ class live_pools {
  private:
   std::mutex mutex_;
   pool_core* first_ = nullptr;
+  std::array<bool, pool_slots> slot_taken_{};
 };
+
+namespace {
+
 constinit live_pools live;
 
 // The caches of one thread, one for each pool it has used.
@@ -74,9 +88,10 @@ class attachments {
 
   // Makes sure that add() cannot fail. False when there is no memory.
   bool reserve() noexcept {
+    if (list_.size() < list_.capacity()) return true;
     std::erase_if(list_, [](const auto& each) { return !live.with(each.pool_id, [](pool_core&) {}); });
     try {
-      list_.reserve(list_.size() + 1);
+      list_.reserve(std::max<std::size_t>(4, 2 * list_.size()));
     } catch (const std::bad_alloc&) {
       return false;
     }
@@ -99,7 +114,6 @@ thread_local attachments attachments_of_thread;
 
 attachments::~attachments() {
   thread_is_exiting = true;
-  memo_of_thread = {0, nullptr};
   for (const attachment& each : list_) {
     live.with(each.pool_id, [&](pool_core& pool) { pool.detach(each.cache); });
   }
@@ -114,115 +128,141 @@ std::size_t checked_budget(const pool_options& options) {
   return options.budget_bytes_max;
 }
 
+// One bin for each class, and one for oversize buffers.
+std::unique_ptr<bin[]> make_classes(pool_core& pool, const size_class_table& table, zeroing clear) {
+  auto classes = std::make_unique<bin[]>(table.count() + 1);
+  for (std::size_t index = 0; index <= table.count(); ++index) {
+    const bool oversize = index == table.count();
+    classes[index].of = {.pool = &pool,
+                         .slot = 0,
+                         .bin_offset = index * bin_stride,
+                         .size = oversize ? 0 : table.size_of(index),
+                         .index = static_cast<std::uint32_t>(index),
+                         // Pages of an oversize buffer go back to the system: nobody sees them again.
+                         .clear = oversize ? zeroing::none : clear};
+  }
+  return classes;
+}
+
 }  // namespace
 
 pool_core::pool_core(const pool_options& options, bool shared)
-    : id_(next_pool_id()),
-      classes_table_(options.size_classes),
-      classes_([&] {
-        std::array<block_class, size_class_table::count_max + 1> classes{};
-        for (std::size_t index = 0; index <= classes_table_.count(); ++index) {
-          const bool oversize = index == classes_table_.count();
-          const std::size_t size = oversize ? 0 : classes_table_.size_of(index);
-          classes[index] = {
-              .pool = this,
-              .cache = nullptr,
-              .pool_id = id_,
-              .size = size,
-              .index = static_cast<std::uint32_t>(index),
-              .written_at_start = options.zero == zeroing::whole_block ? static_cast<std::uint32_t>(size) : 0,
-              .units_mask = options.zero == zeroing::none ? 0 : ~std::uint32_t{0}};
-        }
-        return classes;
-      }()),
-      depot_(options.pages != nullptr ? *options.pages : page_source::system(), checked_budget(options),
-             classes_.data(), classes_table_.count(), shared),
+    : table_(options.size_classes),
+      id_(next_pool_id()),
+      classes_owner_(make_classes(*this, table_, options.zero)),
+      classes_(classes_owner_.get()),
+      depot_(options.pages != nullptr ? *options.pages : page_source::system(), checked_budget(options), classes_,
+             table_.count(), shared),
       block_bytes_max_([&] {
-        std::size_t index = classes_table_.count() - 1;
-        while (classes_table_.size_of(index) > options.budget_bytes_max) --index;
-        return classes_table_.size_of(index);
+        std::size_t index = table_.count() - 1;
+        while (table_.size_of(index) > options.budget_bytes_max) --index;
+        return table_.size_of(index);
       }()),
       cache_bytes_max_(std::min(options.cache_bytes_max, options.budget_bytes_max / cache_part_of_budget)),
       cache_room_(options.budget_bytes_max == memory_budget::unlimited
                       ? memory_budget::unlimited
                       : options.budget_bytes_max / all_caches_part_of_budget) {
   if (shared) {
-    live.add(*this);
+    slot_ = live.add(*this);  // nothing that throws comes after it
+    slot_in_thread_ = slot_offset(slot_);
+    for (std::size_t index = 0; index <= table_.count(); ++index) classes_[index].of.slot = slot_in_thread_;
     return;
   }
-  local_cache_ = make_cache();
+  local_cache_ = add(thread_cache::make(depot_, classes_, table_.count(), cache_bytes_max_, cache_room_));
   if (local_cache_ == nullptr) throw std::bad_alloc();
-  for (block_class& each : classes_) each.cache = local_cache_;
 }
 
 pool_core::~pool_core() {
-  if (local_cache_ == nullptr) live.remove(*this);
-  if (memo_of_thread.pool_id == id_) memo_of_thread = {0, nullptr};
+  if (shared()) live.remove(*this);
   while (caches_ != nullptr) detach(caches_);
 
   std::uint64_t in_use = depot_.oversize().in_use;
-  for (std::size_t index = 0; index < classes_table_.count(); ++index) in_use += depot_.blocks_out(index);
+  for (std::size_t index = 0; index < table_.count(); ++index) in_use += depot_.blocks_out(index);
   if (in_use != 0) report_misuse({misuse::pool_died_in_use, this, static_cast<std::size_t>(in_use), 0});
 }
 
-refusal pool_core::take_slow(std::size_t index, std::size_t size, free_block& block) noexcept {
-  refusal why = refusal::none;
-  if (index < classes_table_.count()) {
-    why = take_from_depot(index, block);
-  } else if (size > buffer_bytes_max) {
-    why = refusal::budget;
+pool_core::taken_or_refused pool_core::take_slow(std::size_t size) noexcept {
+  const std::size_t index = table_.find(size);
+  taken_or_refused got{};
+  if (index == size_class_table::npos) {
+    got = take_oversize(size);
   } else {
-    depot::oversize_block made = depot_.take_oversize(size, &classes_[index]);
-    if (made.why == refusal::budget) {
-      thread_cache* const cache = local_cache_ != nullptr ? local_cache_ : attach();
-      if (cache != nullptr && cache->flush()) made = depot_.take_oversize(size, &classes_[index]);
-    }
-    block = free_block(made.data, 0);
-    why = made.why;
+    const thread_cache::taken found = take_from_caches(index);
+    got = {{found.block, &classes_[index].of}, found.why};
   }
-  if (why != refusal::none) refused_.fetch_add(1, std::memory_order_relaxed);
-  return why;
+  if (got.why != refusal::none) refused_.fetch_add(1, std::memory_order_relaxed);
+  return got;
 }
 
-refusal pool_core::take_from_depot(std::size_t index, free_block& block) noexcept {
-  thread_cache* const cache = local_cache_ != nullptr ? local_cache_ : attach();
-  if (cache == nullptr) {
-    uncached_.fetch_add(1, std::memory_order_relaxed);
+pool_core::taken_or_refused pool_core::take_oversize(std::size_t size) noexcept {
+  const block_class& of = classes_[table_.count()].of;
+  if (size > buffer_bytes_max) return {{nullptr, &of}, refusal::budget};
+  depot::oversize_block made = depot_.take_oversize(size, &of);
+  if (made.why == refusal::budget && reclaim()) made = depot_.take_oversize(size, &of);
+  return {{made.data, &of}, made.why};
+}
+
+thread_cache::taken pool_core::take_from_caches(std::size_t index) noexcept {
+  thread_cache* const cache = cache_of_this_thread();
+  const auto attempt = [&]() -> thread_cache::taken {
+    if (cache != nullptr) return cache->take(index);
+    std::byte* block = nullptr;
     const depot::batch got = depot_.take(index, &block, 1);
-    if (got.count != 0) uncached_acquired_[index].fetch_add(1, std::memory_order_relaxed);
-    return got.why;
-  }
-  if (cache->pop(index, block)) return refusal::none;  // the memo was another pool's, the cache is not empty
-  refusal why = cache->refill(index, block);
-  // Before saying no: what this thread caches counts against the budget too, and where the system is
-  // out of memory, slabs of other classes may be empty.
-  if (why == refusal::budget && cache->flush()) why = cache->refill(index, block);
-  if (why == refusal::memory) {
+    if (got.count == 0) return {nullptr, got.why};
+    uncached_acquired_[index].fetch_add(1, std::memory_order_relaxed);
+    return {block, refusal::none};
+  };
+  if (cache == nullptr) uncached_.fetch_add(1, std::memory_order_relaxed);
+  thread_cache::taken got = attempt();
+  // Before saying no: what is cached counts against the budget, too, and where the system is out of
+  // memory, slabs of other classes may be empty.
+  if (got.why == refusal::budget && reclaim()) got = attempt();
+  if (got.why == refusal::memory) {
     trim();
-    why = cache->refill(index, block);
+    got = attempt();
   }
-  return why;
+  return got;
 }
 
-void pool_core::give_slow(const block_class& of, free_block block) noexcept {
+// Empties every cache that another thread's blocks may be had from. Returns whether any had some.
+bool pool_core::reclaim() noexcept {
+  thread_cache* const own = cache_of_this_thread();
+  bool any = own != nullptr && own->flush();
+  if (!shared()) return any;
+  const std::lock_guard lock(caches_mutex_);
+  for (thread_cache* each = caches_; each != nullptr; each = each->next) {
+    if (each != own) any = each->reclaim(false) || any;
+  }
+  return any;
+}
+
+void pool_core::give_slow(const block_class& of, std::byte* data) noexcept {
+  pool_core& pool = *of.pool;
   if (of.size == 0) {
-    slab* const record = page_map::find(block.data());
-    if (record == nullptr || record->owner != &of || record->base != block.data()) [[unlikely]]
-      report_misuse({misuse::double_put, block.data(), 0, 0});
-    depot_.put_oversize(record);
+    slab* const record = page_map::find(data);
+    if (record == nullptr || record->owner != &of || record->base != data) [[unlikely]]
+      report_misuse({misuse::double_put, data, 0, 0});
+    pool.depot_.put_oversize(record);
     return;
   }
-  thread_cache* const cache = local_cache_ != nullptr ? local_cache_ : attach();
-  if (cache == nullptr) {
-    uncached_.fetch_add(1, std::memory_order_relaxed);
-    depot_.put(of.index, &block, 1);
-    return;
-  }
-  if (!cache->push(of.index, block)) cache->flush_half(of.index, block);
+  thread_cache* const cache = pool.cache_of_this_thread();
+  if (cache != nullptr) return cache->put(of.index, data);
+  pool.uncached_.fetch_add(1, std::memory_order_relaxed);
+  pool.depot_.put(of.index, &data, 1);
 }
 
-void pool_core::give_raw(void* data, std::size_t size) noexcept {
-  const slab* const record = page_map::find(data);
+std::size_t pool_core::capacity(const taken& got) noexcept {
+  return got.of->size != 0 ? got.of->size : page_map::find(got.data)->span_bytes;
+}
+
+void pool_core::lend(const taken& got) noexcept {
+  slab* const record = page_map::find(got.data);
+  if (!record->lend(record->index_of(got.data))) [[unlikely]]
+    report_misuse({misuse::double_put, got.data, 0, got.of->size});
+}
+
+void pool_core::give_lent(void* data, std::size_t size) noexcept {
+  slab* const record = page_map::find(data);
   if (record == nullptr) [[unlikely]]
     report_misuse({misuse::foreign_pointer, data, size, 0});
   const block_class& of = *record->owner;
@@ -232,10 +272,16 @@ void pool_core::give_raw(void* data, std::size_t size) noexcept {
   if (size > capacity) [[unlikely]]
     report_misuse({misuse::size_mismatch, data, size, capacity});
   auto* const block = static_cast<std::byte*>(data);
-  if (record->index_of(block) == record->block_count) [[unlikely]]
+  const std::uint32_t index = record->index_of(block);
+  if (index == record->block_count) [[unlikely]]
     report_misuse({misuse::not_a_block, data, size, capacity});
-  give(of, block, static_cast<std::uint32_t>(of.size));
+  if (!record->reclaim_lent(index)) [[unlikely]]
+    report_misuse({misuse::double_put, data, size, capacity});
+  clear(of, block, written_unknown);
+  shared() ? give<true>(of, block) : give<false>(of, block);
 }
+
+void pool_core::clear_whole(const block_class& of, std::byte* data) noexcept { std::memset(data, 0, of.size); }
 
 void pool_core::throw_refused(std::size_t size, refusal why) const {
   if (size > buffer_bytes_max) throw acquire_failed("is more than one buffer may have,", size, buffer_bytes_max);
@@ -243,9 +289,7 @@ void pool_core::throw_refused(std::size_t size, refusal why) const {
   throw acquire_failed("cannot be had: the system refused more memory", size, 0);
 }
 
-thread_cache* pool_core::make_cache() noexcept {
-  std::unique_ptr<thread_cache> made =
-      thread_cache::make(depot_, classes_.data(), classes_table_.count(), cache_bytes_max_, cache_room_);
+thread_cache* pool_core::add(std::unique_ptr<thread_cache> made) noexcept {
   if (made == nullptr) return nullptr;
   const std::lock_guard lock(caches_mutex_);
   made->next = caches_;
@@ -254,26 +298,28 @@ thread_cache* pool_core::make_cache() noexcept {
   return caches_;
 }
 
-// This thread's cache, made on first use. Null when it cannot have one.
-thread_cache* pool_core::attach() noexcept {
-  if (memo_of_thread.pool_id == id_) return memo_of_thread.cache;
+// Made on first use. Null when this thread cannot have one.
+thread_cache* pool_core::cache_of_this_thread() noexcept {
+  if (local_cache_ != nullptr) return local_cache_;
   if (thread_is_exiting) return nullptr;
-  thread_cache* cache = attachments_of_thread.find(id_);
-  if (cache == nullptr) {
-    if (!attachments_of_thread.reserve()) return nullptr;
-    cache = make_cache();
-    if (cache == nullptr) return nullptr;
-    attachments_of_thread.add(id_, cache);
-  }
-  memo_of_thread = {id_, cache};
-  return cache;
+  if (thread_cache* const found = attachments_of_thread.find(id_)) return found;
+  if (!attachments_of_thread.reserve()) return nullptr;
+  thread_cache* const made =
+      add(thread_cache::make_of_thread(depot_, classes_, table_.count(), cache_bytes_max_, cache_room_, slot_));
+  if (made != nullptr) attachments_of_thread.add(id_, made);
+  return made;
+}
+
+void pool_core::close_slots() noexcept {
+  for (thread_cache* each = caches_; each != nullptr; each = each->next) each->close();
 }
 
 void pool_core::detach(thread_cache* cache) noexcept {
-  cache->flush();  // gives its room back too
   const std::unique_ptr<thread_cache> dying(cache);
   const std::lock_guard lock(caches_mutex_);
-  for (std::size_t index = 0; index < classes_table_.count(); ++index) {
+  cache->close();
+  cache->flush();  // gives its room back, too
+  for (std::size_t index = 0; index < table_.count(); ++index) {
     retired_[index].acquired += cache->acquired(index);
     retired_[index].misses += cache->misses(index);
   }
@@ -294,14 +340,14 @@ void pool_core::stats(pool_stats& into) const noexcept {
   into.bytes = budget.charged();
   into.bytes_high_water = budget.charged_high_water();
   into.budget_bytes_max = budget.bytes_max();
-  into.class_count = classes_table_.count();
+  into.class_count = table_.count();
 
   const std::lock_guard lock(caches_mutex_);
   for (const thread_cache* each = caches_; each != nullptr; each = each->next) ++into.threads;
   for (std::size_t index = 0; index < into.class_count; ++index) {
     class_stats& one = into.class_storage[index];
     const std::uint64_t uncached = uncached_acquired_[index].load(std::memory_order_relaxed);
-    one.size = classes_[index].size;
+    one.size = classes_[index].of.size;
     one.acquired = retired_[index].acquired + uncached;
     one.misses = retired_[index].misses + uncached;
     one.cached = 0;
@@ -329,7 +375,7 @@ void pool_core::stats(pool_stats& into) const noexcept {
 }
 
 std::size_t pool_core::trim() noexcept {
-  thread_cache* const cache = local_cache_ != nullptr ? local_cache_ : attach();
+  thread_cache* const cache = cache_of_this_thread();
   if (cache != nullptr) cache->flush();
   return depot_.trim();
 }

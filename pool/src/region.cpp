@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/pool/detail/region.hpp>
 
-#include <slabbuf/pool/detail/free_block.hpp>
-
 #include <algorithm>
 #include <memory>
 #include <new>
@@ -15,7 +13,7 @@ struct region {
   std::size_t granule_count = 0;
   std::size_t used_count = 0;
   std::unique_ptr<bool[]> used;
-  std::unique_ptr<bool[]> dirty;
+  std::unique_ptr<bool[]> resident;
   region* next = nullptr;
 };
 
@@ -37,12 +35,12 @@ region* map_region(std::size_t granule_count, page_source& pages) noexcept {
   std::unique_ptr<region> made(new (std::nothrow) region);
   if (made == nullptr) return nullptr;
   made->used.reset(new (std::nothrow) bool[granule_count]());
-  made->dirty.reset(new (std::nothrow) bool[granule_count]());
-  if (made->used == nullptr || made->dirty == nullptr) return nullptr;
+  made->resident.reset(new (std::nothrow) bool[granule_count]());
+  if (made->used == nullptr || made->resident == nullptr) return nullptr;
   const std::size_t size = granule_count * granule_bytes;
   void* const memory = pages.map(size, granule_bytes);
   if (memory == nullptr) return nullptr;
-  if (!free_block::can_name(memory, size)) {
+  if (!page_map::can_find(memory, size)) {
     pages.unmap(memory, size);
     return nullptr;
   }
@@ -51,15 +49,15 @@ region* map_region(std::size_t granule_count, page_source& pages) noexcept {
   return made.release();
 }
 
-// Purges what is free and dirty, one call for each run of neighbours.
+// Purges what is free and resident, one call for each run of neighbours.
 std::size_t purge_granules(region& in, page_source& pages) noexcept {
   std::size_t purged_bytes = 0;
   for (std::size_t index = 0; index < in.granule_count; ++index) {
     const std::size_t start = index;
-    while (index < in.granule_count && !in.used[index] && in.dirty[index]) ++index;
+    while (index < in.granule_count && !in.used[index] && in.resident[index]) ++index;
     const std::size_t bytes = (index - start) * granule_bytes;
     if (bytes == 0 || !pages.purge(in.base + start * granule_bytes, bytes)) continue;
-    std::fill(in.dirty.get() + start, in.dirty.get() + index, false);
+    std::fill(in.resident.get() + start, in.resident.get() + index, false);
     purged_bytes += bytes;
   }
   return purged_bytes;
@@ -89,24 +87,26 @@ region_set::run region_set::allocate(std::size_t bytes) noexcept {
     if (from == nullptr) return {nullptr, false};
     start = 0;
   }
-  bool dirty = false;
+  bool resident = false;
   for (std::size_t index = start; index < start + granule_count; ++index) {
-    dirty = dirty || from->dirty[index];
+    resident = resident || from->resident[index];
+    if (from->resident[index]) idle_bytes_ -= granule_bytes;
     from->used[index] = true;
   }
   from->used_count += granule_count;
   used_bytes_ += bytes;
-  return {from->base + start * granule_bytes, dirty};
+  return {from->base + start * granule_bytes, resident};
 }
 
-void region_set::free(std::byte* base, std::size_t bytes, bool dirty) noexcept {
+void region_set::free(std::byte* base, std::size_t bytes, bool resident) noexcept {
   region* const in = find(base);
   const std::size_t start = static_cast<std::size_t>(base - in->base) / granule_bytes;
   const std::size_t granule_count = bytes / granule_bytes;
   for (std::size_t index = start; index < start + granule_count; ++index) {
     in->used[index] = false;
-    in->dirty[index] = dirty;
+    in->resident[index] = resident;
   }
+  if (resident) idle_bytes_ += bytes;
   in->used_count -= granule_count;
   used_bytes_ -= bytes;
 }
@@ -116,8 +116,8 @@ std::size_t region_set::purge() noexcept {
   for (region** link = &first_; *link != nullptr;) {
     region& each = **link;
     if (each.used_count == 0) {
-      const auto dirty_count = std::count(each.dirty.get(), each.dirty.get() + each.granule_count, true);
-      purged_bytes += static_cast<std::size_t>(dirty_count) * granule_bytes;
+      const auto resident_count = std::count(each.resident.get(), each.resident.get() + each.granule_count, true);
+      purged_bytes += static_cast<std::size_t>(resident_count) * granule_bytes;
       const std::size_t size = each.granule_count * granule_bytes;
       *link = each.next;
       pages_.unmap(each.base, size);
@@ -128,6 +128,7 @@ std::size_t region_set::purge() noexcept {
     purged_bytes += purge_granules(each, pages_);
     link = &each.next;
   }
+  idle_bytes_ -= purged_bytes;
   return purged_bytes;
 }
 

@@ -2,6 +2,7 @@
 #include <slabbuf/pool/size_class.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -47,9 +48,10 @@ size_class_table::size_class_table(std::span<const std::size_t> sizes) {
     before = size;
   }
   count_ = sizes.size();
+  sizes_.fill(SIZE_MAX);
   std::copy(sizes.begin(), sizes.end(), sizes_.begin());
   largest_ = before;
-  build();
+  fill_buckets();
 }
 
 size_class_table size_class_table::powers_of_two(std::size_t smallest, std::size_t largest) {
@@ -63,35 +65,26 @@ std::size_t size_class_table::size_of(std::size_t index) const {
   return sizes_[index];
 }
 
-void size_class_table::build() {
-  for (unsigned mantissa_bits = 0; mantissa_bits <= mantissa_bits_max; ++mantissa_bits) {
-    if (fill_buckets(mantissa_bits)) return;
+void size_class_table::fill_buckets() noexcept {
+  const auto class_for = [&](std::size_t size) {
+    return static_cast<std::size_t>(std::lower_bound(sizes_.begin(), sizes_.end(), size) - sizes_.begin());
+  };
+  first_.fill(static_cast<std::uint8_t>(count_));
+  for (std::size_t bucket = 4 * bias; bucket < bucket_count; ++bucket) {
+    const std::size_t exponent = bucket / 8 - 1;
+    const std::size_t shift = exponent - 3;
+    const std::size_t mantissa = bucket - exponent * 8;  // 8 .. 15
+    // Biased sizes are odd: without a shift, an odd one stands for itself and the even one before it.
+    const std::size_t smallest = (mantissa << shift) - bias - (shift == 0 && mantissa % 2 != 0 ? 1 : 0);
+    const std::size_t largest = (mantissa << shift) - bias + ((std::size_t{1} << shift) - 1);
+    const std::size_t first = class_for(smallest);
+    if (first < count_ && class_for(largest) - first <= 1) first_[bucket] = static_cast<std::uint8_t>(first);
   }
-  // Too dense for one comparison: the buckets of the last round stand, the rest is a search.
 }
 
-// Returns whether at most one class ends inside each bucket.
-bool size_class_table::fill_buckets(unsigned mantissa_bits) {
-  mantissa_bits_ = mantissa_bits;
-  bias_ = std::size_t{1} << mantissa_bits;
-  const std::size_t bucket_count = bucket_of(largest_) + 1;
-  first_.fill(0);
-  // Backwards, so that the smallest class that ends in or after a bucket is the one that stays.
-  std::array<std::uint8_t, bucket_count_max> ends{};
-  for (std::size_t index = count_; index-- > 0;) {
-    const std::size_t bucket = bucket_of(sizes_[index]);
-    first_[bucket] = static_cast<std::uint8_t>(index);
-    ++ends[bucket];
-  }
-  for (std::size_t bucket = bucket_count - 1; bucket-- > 0;) {
-    if (ends[bucket] == 0) first_[bucket] = first_[bucket + 1];
-  }
-  return std::all_of(ends.begin(), ends.end(), [](std::uint8_t count) { return count <= 1; });
-}
-
-std::size_t size_class_table::index_in_dense_bucket(std::size_t size) const noexcept {
-  const auto* const begin = sizes_.data();
-  return static_cast<std::size_t>(std::lower_bound(begin, begin + count_, size) - begin);
+std::size_t size_class_table::find_slow(std::size_t size) const noexcept {
+  if (size > largest_) return npos;
+  return static_cast<std::size_t>(std::lower_bound(sizes_.begin(), sizes_.end(), size) - sizes_.begin());
 }
 
 }  // namespace slabbuf

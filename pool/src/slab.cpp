@@ -12,15 +12,36 @@
 namespace slabbuf::detail {
 namespace {
 
-// Below this, clearing a whole block costs no more than keeping its extent would.
-constexpr std::size_t units_class_size_min = 256;
-
 // Slabs of small classes take one granule; larger ones hold about eight blocks, up to this size.
 constexpr std::size_t blocks_per_slab_wanted = 8;
 constexpr std::size_t span_bytes_usual_max = std::size_t{1} << 20;
 
+constexpr std::size_t words_for(std::size_t bits) noexcept { return (bits + 63) / 64; }
+
 constexpr std::size_t round_up(std::size_t value, std::size_t multiple) noexcept {
   return (value + multiple - 1) / multiple * multiple;
+}
+
+// The bits [first, last) of `words`.
+template <class Action>
+void for_each_word(std::size_t first, std::size_t last, Action action) noexcept {
+  while (first < last) {
+    const std::size_t count = std::min(last - first, 64 - first % 64);
+    action(first / 64, (~std::uint64_t{0} >> (64 - count)) << (first % 64));
+    first += count;
+  }
+}
+
+void set_bits(std::uint64_t* words, std::size_t first, std::size_t last) noexcept {
+  for_each_word(first, last, [words](std::size_t word, std::uint64_t mask) { words[word] |= mask; });
+}
+
+void clear_bits(std::uint64_t* words, std::size_t first, std::size_t last) noexcept {
+  for_each_word(first, last, [words](std::size_t word, std::uint64_t mask) { words[word] &= ~mask; });
+}
+
+bool test_bit(const std::uint64_t* words, std::size_t index) noexcept {
+  return (words[index / 64] >> (index % 64) & 1) != 0;
 }
 
 }  // namespace
@@ -28,7 +49,7 @@ constexpr std::size_t round_up(std::size_t value, std::size_t multiple) noexcept
 slab_geometry slab_geometry::of(std::size_t class_size) noexcept {
   const std::size_t divisor = std::size_t{1} << std::countr_zero(class_size);
   std::size_t alignment = std::min(divisor, page_size());
-  if (class_size >= free_block::unit_bytes) alignment = std::max(alignment, free_block::unit_bytes);
+  if (class_size >= block_alignment) alignment = std::max(alignment, block_alignment);
   slab_geometry geometry{};
   geometry.stride = round_up(class_size, alignment);
   const std::size_t wanted = std::min(geometry.stride * blocks_per_slab_wanted, span_bytes_usual_max);
@@ -37,14 +58,12 @@ slab_geometry slab_geometry::of(std::size_t class_size) noexcept {
   return geometry;
 }
 
-slab* slab::make(std::byte* base, bool dirty, const slab_geometry& geometry, const block_class& owner) noexcept {
-  const std::size_t word_count = (geometry.block_count + 63) / 64;
-  const std::size_t unit_count = owner.size >= units_class_size_min ? geometry.block_count : 0;
-  const bool whole_pages = geometry.stride % page_size() == 0;
-  const std::size_t bitmap_count = whole_pages ? 2 : 1;
-  const std::size_t record_bytes =
-      sizeof(slab) + bitmap_count * word_count * sizeof(std::uint64_t) + unit_count * sizeof(std::uint16_t);
-  void* const memory = ::operator new(record_bytes, std::nothrow);
+slab* slab::make(std::byte* base, bool resident, const slab_geometry& geometry, const block_class& owner) noexcept {
+  const std::size_t block_words = words_for(geometry.block_count);
+  const std::size_t page_count = geometry.span_bytes / page_size();
+  const std::size_t page_words = words_for(page_count);
+  void* const memory =
+      ::operator new(sizeof(slab) + (2 * block_words + page_words) * sizeof(std::uint64_t), std::nothrow);
   if (memory == nullptr) return nullptr;
 
   auto* const made = new (memory) slab{};
@@ -54,24 +73,14 @@ slab* slab::make(std::byte* base, bool dirty, const slab_geometry& geometry, con
   made->span_bytes = geometry.span_bytes;
   made->block_count = geometry.block_count;
   made->free_count = geometry.block_count;
-  made->touched = dirty && owner.units_mask != 0;  // under zeroing::none nothing is ever cleared
   made->free_bits = reinterpret_cast<std::uint64_t*>(made + 1);
-  std::uninitialized_fill_n(made->free_bits, word_count, ~std::uint64_t{0});
-  if (geometry.block_count % 64 != 0) made->free_bits[word_count - 1] >>= 64 - geometry.block_count % 64;
-  if (whole_pages) {
-    made->resident_bits = made->free_bits + word_count;
-    // What an earlier slab of this run has touched may be resident, block by block.
-    if (dirty) {
-      std::uninitialized_copy_n(made->free_bits, word_count, made->resident_bits);
-    } else {
-      std::uninitialized_fill_n(made->resident_bits, word_count, std::uint64_t{0});
-    }
-  }
-  if (unit_count != 0) {
-    made->units = reinterpret_cast<std::uint16_t*>(made->free_bits + bitmap_count * word_count);
-    std::uninitialized_fill_n(made->units, unit_count,
-                              static_cast<std::uint16_t>(made->touched ? free_block::units_whole : 0));
-  }
+  made->lent_bits = made->free_bits + block_words;
+  made->resident_bits = made->lent_bits + block_words;
+  std::uninitialized_fill_n(made->free_bits, block_words, ~std::uint64_t{0});
+  if (geometry.block_count % 64 != 0) made->free_bits[block_words - 1] >>= 64 - geometry.block_count % 64;
+  std::uninitialized_fill_n(made->lent_bits, block_words, std::uint64_t{0});
+  std::uninitialized_fill_n(made->resident_bits, page_words, std::uint64_t{0});
+  if (resident) set_bits(made->resident_bits, 0, page_count);
   return made;
 }
 
@@ -80,50 +89,62 @@ void slab::destroy(slab* dying) noexcept {
   ::operator delete(dying);
 }
 
-std::uint32_t slab::take(free_block* blocks, std::uint32_t count) noexcept {
+std::uint32_t slab::take(std::byte** blocks, std::uint32_t count) noexcept {
   std::uint32_t taken = 0;
-  used = true;
   while (taken < count && free_count != 0) {
     while (free_bits[hint] == 0) ++hint;  // free_count says there is one
-    std::uint64_t word = free_bits[hint];
-    const std::uint64_t before = word;
-    while (word != 0 && taken < count) {
-      const std::uint32_t index = hint * 64 + static_cast<std::uint32_t>(std::countr_zero(word));
-      word &= word - 1;
-      blocks[taken++] = free_block(base + index * stride, units_of(index));
-      --free_count;
-    }
-    free_bits[hint] = word;
-    if (resident_bits != nullptr) resident_bits[hint] |= before & ~word;
+    const std::uint32_t index = hint * 64 + static_cast<std::uint32_t>(std::countr_zero(free_bits[hint]));
+    free_bits[hint] &= free_bits[hint] - 1;
+    --free_count;
+    const std::size_t offset = index * stride;
+    blocks[taken++] = base + offset;
+    set_bits(resident_bits, offset / page_size(), (offset + stride - 1) / page_size() + 1);
   }
   return taken;
 }
 
-bool slab::put(free_block block) noexcept {
-  const std::uint32_t index = index_of(block.data());
+bool slab::put(const std::byte* block) noexcept {
+  const std::uint32_t index = index_of(block);
   if (index == block_count || is_free(index)) return false;
   free_bits[index / 64] |= std::uint64_t{1} << (index % 64);
   hint = std::min(hint, index / 64);
   ++free_count;
-  if (units != nullptr) units[index] = static_cast<std::uint16_t>(block.units());
-  touched = touched || block.units() != 0;
   return true;
 }
 
 std::size_t slab::purge(page_source& pages) noexcept {
-  if (resident_bits == nullptr) return 0;
   std::size_t purged_bytes = 0;
-  const std::uint32_t word_count = (block_count + 63) / 64;
-  for (std::uint32_t word = 0; word < word_count; ++word) {
-    for (std::uint64_t left = free_bits[word] & resident_bits[word]; left != 0; left &= left - 1) {
-      const std::uint32_t index = word * 64 + static_cast<std::uint32_t>(std::countr_zero(left));
-      if (!pages.purge(base + index * stride, stride)) continue;
-      resident_bits[word] &= ~(left & -left);
-      units[index] = 0;
-      purged_bytes += stride;
+  const std::size_t page = page_size();
+  for (std::uint32_t index = 0; index < block_count;) {
+    const std::uint32_t first = index;
+    while (index < block_count && is_free(index)) ++index;
+    if (index == first) {
+      ++index;
+      continue;
+    }
+    // Pages that lie wholly in this run of free blocks; what follows the last block belongs to none.
+    const std::size_t end = index == block_count ? span_bytes : index * stride;
+    const std::size_t last_page = end / page;
+    for (std::size_t at = round_up(first * stride, page) / page; at < last_page;) {
+      const std::size_t first_page = at;
+      while (at < last_page && test_bit(resident_bits, at)) ++at;
+      if (at == first_page) {
+        ++at;
+        continue;
+      }
+      const std::size_t bytes = (at - first_page) * page;
+      if (!pages.purge(base + first_page * page, bytes)) continue;
+      clear_bits(resident_bits, first_page, at);
+      purged_bytes += bytes;
     }
   }
   return purged_bytes;
+}
+
+bool slab::resident() const noexcept {
+  const std::uint64_t* const end = resident_bits + words_for(span_bytes / page_size());
+  return std::any_of(static_cast<const std::uint64_t*>(resident_bits), end,
+                     [](std::uint64_t word) { return word != 0; });
 }
 
 std::uint32_t slab::index_of(const std::byte* address) const noexcept {

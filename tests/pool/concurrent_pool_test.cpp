@@ -66,13 +66,11 @@ TEST(concurrent_pool_test, BuffersMayBeReleasedOnAnyThread) {
 
 TEST(concurrent_pool_test, AThreadThatOnlyReleasesGivesTheBlocksOnToTheOthers) {
   concurrent_pool pool;
-  std::uint64_t high_water = 0;
   for (int round = 0; round < 20; ++round) {
     std::vector<buffer> held;
     for (int count = 0; count < 500; ++count) held.push_back(pool.acquire(4096));
     on_another_thread([&] { held.clear(); });
-    if (round < 3) high_water = pool.stats().bytes_high_water;  // until this thread's cache has its size
-    EXPECT_EQ(pool.stats().bytes_high_water, high_water) << "round " << round;
+    EXPECT_LE(pool.stats().bytes_high_water, (500 + detail::bin::room_max) * 4096) << "round " << round;
   }
 }
 

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 namespace slabbuf::detail {
@@ -26,12 +27,12 @@ constexpr std::uint32_t medium = 1;
 constexpr std::uint32_t large = 2;
 constexpr std::uint32_t oversize = 3;
 
-using blocks = std::vector<free_block>;
+using blocks = std::vector<std::byte*>;
 
 class depot_test : public ::testing::TestWithParam<bool> {
  protected:
   explicit depot_test(std::size_t budget_bytes_max = memory_budget::unlimited)
-      : depot_(pages_, budget_bytes_max, classes_.data(), std::size(sizes), GetParam()) {}
+      : depot_(pages_, budget_bytes_max, classes_.get(), std::size(sizes), GetParam()) {}
 
   blocks take(std::uint32_t index, std::uint32_t count) {
     blocks taken(count);
@@ -52,19 +53,17 @@ class depot_test : public ::testing::TestWithParam<bool> {
     depot_.put(index, given.data(), static_cast<std::uint32_t>(given.size()));
   }
 
-  static constexpr block_class make_class(std::uint32_t index, std::size_t size) {
-    return {.pool = nullptr,
-            .cache = nullptr,
-            .pool_id = 0,
-            .size = size,
-            .index = index,
-            .written_at_start = 0,
-            .units_mask = ~std::uint32_t{0}};
+  static std::unique_ptr<bin[]> make_classes() {
+    auto classes = std::make_unique<bin[]>(oversize + 1);
+    for (std::uint32_t index = 0; index <= oversize; ++index) {
+      classes[index].of.index = index;
+      classes[index].of.size = index == oversize ? 0 : sizes[index];
+    }
+    return classes;
   }
 
   support::failing_page_source pages_;
-  std::array<block_class, 4> classes_{make_class(small, sizes[small]), make_class(medium, sizes[medium]),
-                                      make_class(large, sizes[large]), make_class(oversize, 0)};
+  const std::unique_ptr<bin[]> classes_ = make_classes();
   depot depot_;
 };
 
@@ -86,11 +85,11 @@ TEST_P(depot_test, CountsWhatIsOutAndChargesIt) {
 
 TEST_P(depot_test, BlocksKnowTheirSlabAndClass) {
   const blocks taken = take(medium, 3);
-  for (const free_block block : taken) {
-    const slab* const of = page_map::find(block.data());
+  for (std::byte* const block : taken) {
+    const slab* const of = page_map::find(block);
     ASSERT_NE(of, nullptr);
-    EXPECT_EQ(of->owner, &classes_[medium]);
-    EXPECT_NE(of->index_of(block.data()), of->block_count);
+    EXPECT_EQ(of->owner, &classes_[medium].of);
+    EXPECT_NE(of->index_of(block), of->block_count);
   }
   put(medium, taken);
 }
@@ -122,21 +121,21 @@ TEST_P(depot_test, RetiredSlabsServeOtherClasses) {
 TEST_P(depot_test, RetiredSlabsAreForgottenByThePageMap) {
   const blocks taken = take(large, 2);
   put(large, taken);
-  EXPECT_NE(page_map::find(taken[0].data()) == nullptr, page_map::find(taken[1].data()) == nullptr);
+  EXPECT_NE(page_map::find(taken[0]) == nullptr, page_map::find(taken[1]) == nullptr);
 }
 
-TEST_P(depot_test, ReusedRunsCountAsWritten) {
-  blocks taken = take(large, 2);
-  for (const free_block block : taken) std::memset(block.data(), 0xdd, sizes[large]);
-  put(large, taken);  // extents of nothing: only the region knows
-  for (const free_block block : take(large, 1)) put(large, {block});
-  taken = take(medium, 200);
-  for (const free_block block : taken) {
-    block.clear(sizes[medium]);
-    ASSERT_EQ(*block.data(), std::byte{0});
-    ASSERT_EQ(block.data()[sizes[medium] - 1], std::byte{0});
-  }
-  put(medium, taken);
+TEST_P(depot_test, MemoryInNoSlabGoesBackBeforeThereIsMoreThanTheBudget) {
+  constexpr std::size_t budget = 4 << 20;
+  depot tested(pages_, budget, classes_.get(), std::size(sizes), GetParam());
+  blocks held(4);
+  ASSERT_EQ(tested.take(large, held.data(), 4).count, 4U);
+  tested.put(large, held.data(), 4);  // three slabs are retired, their memory is still there
+  EXPECT_EQ(pages_.purged_bytes(), 0U);
+  std::byte* one = nullptr;
+  ASSERT_EQ(tested.take(medium, &one, 1).count, 1U);
+  EXPECT_EQ(pages_.purged_bytes(), 3 * sizes[large]);
+  tested.put(medium, &one, 1);
+  EXPECT_TRUE(tested.check_invariants());
 }
 
 TEST_P(depot_test, TrimGivesEverythingBackWhenNothingIsOut) {
@@ -151,21 +150,20 @@ TEST_P(depot_test, TrimGivesEverythingBackWhenNothingIsOut) {
 
 TEST_P(depot_test, TrimKeepsWhatIsOut) {
   blocks taken = take(medium, 2);
-  std::memset(taken[0].data(), 0xee, sizes[medium]);
-  std::memset(taken[1].data(), 0xee, sizes[medium]);
-  put(medium, {free_block(taken[0].data(), free_block::units_whole)});
+  std::memset(taken[0], 0xee, sizes[medium]);
+  std::memset(taken[1], 0xee, sizes[medium]);
+  put(medium, {taken[0]});
   EXPECT_EQ(depot_.trim(), sizes[medium]);
-  EXPECT_EQ(taken[1].data()[sizes[medium] - 1], std::byte{0xee});
+  EXPECT_EQ(taken[1][sizes[medium] - 1], std::byte{0xee});
   taken[0] = take(medium, 1).front();
-  EXPECT_EQ(taken[0].units(), 0U);
-  EXPECT_EQ(*taken[0].data(), std::byte{0});
+  EXPECT_EQ(*taken[0], std::byte{0});
   put(medium, taken);
   EXPECT_TRUE(depot_.check_invariants());
 }
 
 TEST_P(depot_test, OversizeBlocksAreMappedAndUnmapped) {
   const std::size_t size = sizes[large] + 1;
-  const depot::oversize_block made = depot_.take_oversize(size, &classes_[oversize]);
+  const depot::oversize_block made = depot_.take_oversize(size, &classes_[oversize].of);
   ASSERT_NE(made.data, nullptr);
   EXPECT_EQ(depot_.budget().charged(), sizes[large] + page_size());
   EXPECT_EQ(pages_.mapped_bytes(), sizes[large] + page_size());
@@ -173,7 +171,7 @@ TEST_P(depot_test, OversizeBlocksAreMappedAndUnmapped) {
   slab* const record = page_map::find(made.data + size - 1);
   ASSERT_NE(record, nullptr);
   EXPECT_EQ(record, page_map::find(made.data));
-  EXPECT_EQ(record->owner, &classes_[oversize]);
+  EXPECT_EQ(record->owner, &classes_[oversize].of);
   EXPECT_EQ(depot_.oversize().in_use, 1U);
   EXPECT_EQ(depot_.oversize().in_use_bytes, sizes[large] + page_size());
   EXPECT_TRUE(depot_.check_invariants());
@@ -188,9 +186,9 @@ TEST_P(depot_test, OversizeBlocksAreMappedAndUnmapped) {
 
 TEST_P(depot_test, RefusedMemoryChargesNothing) {
   pages_.fail_maps_from(1);
-  free_block block;
+  std::byte* block;
   EXPECT_EQ(depot_.take(large, &block, 1).why, refusal::memory);
-  EXPECT_EQ(depot_.take_oversize(sizes[large] + 1, &classes_[oversize]).why, refusal::memory);
+  EXPECT_EQ(depot_.take_oversize(sizes[large] + 1, &classes_[oversize].of).why, refusal::memory);
   EXPECT_EQ(depot_.budget().charged(), 0U);
   EXPECT_TRUE(depot_.check_invariants());
   pages_.stop_failing();
@@ -224,7 +222,7 @@ TEST_P(depot_with_budget_test, GivesOneBlockWhereTheBudgetHasNoRoomForTheBatch) 
   EXPECT_EQ(second.size(), 1U);
   const blocks third = take(small, 8);
   EXPECT_EQ(third.size(), 1U);
-  free_block none;
+  std::byte* none;
   EXPECT_EQ(depot_.take(small, &none, 1).why, refusal::budget);
   EXPECT_EQ(depot_.take(small, &none, 1).count, 0U);
   for (const blocks& each : {first, second, third}) put(small, each);
@@ -232,8 +230,8 @@ TEST_P(depot_with_budget_test, GivesOneBlockWhereTheBudgetHasNoRoomForTheBatch) 
 }
 
 TEST_P(depot_with_budget_test, RefusesOversizeAboveTheBudget) {
-  EXPECT_EQ(depot_.take_oversize(sizes[large], &classes_[oversize]).why, refusal::budget);
-  EXPECT_EQ(depot_.take_oversize(SIZE_MAX, &classes_[oversize]).why, refusal::budget);
+  EXPECT_EQ(depot_.take_oversize(sizes[large], &classes_[oversize].of).why, refusal::budget);
+  EXPECT_EQ(depot_.take_oversize(SIZE_MAX, &classes_[oversize].of).why, refusal::budget);
   EXPECT_EQ(depot_.oversize().acquired, 0U);
 }
 
@@ -274,8 +272,8 @@ TEST_P(depot_death_test, RefusesOversizeMemoryABlockCannotName) {
   EXPECT_EXIT(
       {
         support::high_page_source pages;
-        depot tested(pages, memory_budget::unlimited, classes_.data(), std::size(sizes), GetParam());
-        const depot::oversize_block made = tested.take_oversize(sizes[large] + 1, &classes_[oversize]);
+        depot tested(pages, memory_budget::unlimited, classes_.get(), std::size(sizes), GetParam());
+        const depot::oversize_block made = tested.take_oversize(sizes[large] + 1, &classes_[oversize].of);
         const bool refused = made.data == nullptr && made.why == refusal::memory && pages.mapping_count == 0;
         std::_Exit(refused ? 0 : 1);
       },

@@ -69,11 +69,11 @@ TEST(page_map_test, CoversAPartOfAGranuleWhole) {
 
 TEST(page_map_test, CoversTheLastGranuleThereIs) {
   slab owner{};
-  constexpr std::uintptr_t last = free_block::address_end - granule_bytes;
+  constexpr std::uintptr_t last = page_map::address_end - granule_bytes;
   ASSERT_TRUE(page_map::set(at(last), granule_bytes, &owner));
   EXPECT_EQ(page_map::find(at(last)), &owner);
-  EXPECT_EQ(page_map::find(at(free_block::address_end - 1)), &owner);
-  EXPECT_EQ(page_map::find(at(free_block::address_end)), nullptr);
+  EXPECT_EQ(page_map::find(at(page_map::address_end - 1)), &owner);
+  EXPECT_EQ(page_map::find(at(page_map::address_end)), nullptr);
   page_map::clear(at(last), granule_bytes);
 }
 

@@ -13,9 +13,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace slabbuf {
 namespace {
@@ -60,18 +62,17 @@ TYPED_TEST(pool_core_test, IdsAreNeverUsedTwice) {
 TYPED_TEST(pool_core_test, TakenBlocksKnowTheirClass) {
   TypeParam pool;
   detail::pool_core& core = pool.core();
-  const detail::pool_core::taken taken = core.take(1000, true);
+  const detail::pool_core::taken_or_refused taken = core.take_slow(1000);
   ASSERT_NE(taken.data, nullptr);
   EXPECT_EQ(taken.why, detail::refusal::none);
   EXPECT_EQ(taken.of->size, 1024U);
   EXPECT_EQ(taken.of->pool, &core);
-  EXPECT_EQ(taken.of->pool_id, core.id());
-  detail::pool_core::give(*taken.of, taken.data, 0);
+  detail::pool_core::give_slow(*taken.of, taken.data);
 
-  const detail::pool_core::taken oversize = core.take(core.size_classes().largest() + 1, true);
+  const detail::pool_core::taken_or_refused oversize = core.take_slow(core.size_classes().largest() + 1);
   ASSERT_NE(oversize.data, nullptr);
   EXPECT_EQ(oversize.of->size, 0U);
-  detail::pool_core::give(*oversize.of, oversize.data, 0);
+  detail::pool_core::give_slow(*oversize.of, oversize.data);
   EXPECT_TRUE(core.check_invariants());
 }
 
@@ -80,10 +81,25 @@ TYPED_TEST(pool_core_test, ARefusalSaysWhy) {
   pool_options options = support::with_pages(pages);
   options.budget_bytes_max = 1 << 20;
   TypeParam pool(options);
-  EXPECT_EQ(pool.core().take(std::size_t{2} << 20, true).why, detail::refusal::budget);
+  EXPECT_EQ(pool.core().take_slow(std::size_t{2} << 20).why, detail::refusal::budget);
   pages.fail_maps_from(1);
-  EXPECT_EQ(pool.core().take(100, true).why, detail::refusal::memory);
-  EXPECT_EQ(pool.core().take(100, true).data, nullptr);
+  EXPECT_EQ(pool.core().take_slow(100).why, detail::refusal::memory);
+  EXPECT_EQ(pool.core().take_slow(100).data, nullptr);
+}
+
+// A class that shares its bucket with others is found by search; it has its own bin all the same.
+TYPED_TEST(pool_core_test, ServesDenseClassesFromTheCacheToo) {
+  pool_options options;
+  options.size_classes = {1400, 1410, 1420, 1430, 65536};
+  TypeParam pool(options);
+  for (const std::size_t size : {std::size_t{1405}, std::size_t{1420}, std::size_t{1421}}) {
+    for (int round = 0; round < 5; ++round) {
+      const buffer got = pool.acquire(size);
+      EXPECT_EQ(got.capacity(), (size + 9) / 10 * 10);
+    }
+  }
+  EXPECT_EQ(pool.stats().hits, 12U) << "all but the first of each size";
+  EXPECT_TRUE(pool.check_invariants());
 }
 
 TYPED_TEST(pool_core_test, SteadyStateAllocatesNothing) {
@@ -163,6 +179,27 @@ TEST(pool_core_uncached_test, AThreadThatCannotHaveACacheDoesWithout) {
   EXPECT_EQ(now.released, 1U);
   EXPECT_GE(now.uncached, 1U);
   EXPECT_TRUE(pool.check_invariants());
+}
+
+// More pools than places in a thread: those beyond take the long way and are right all the same.
+TEST(pool_core_slots_test, PoolsBeyondTheLastPlaceWorkToo) {
+  std::vector<std::unique_ptr<concurrent_pool>> pools;
+  for (std::size_t count = 0; count < 3 * detail::pool_slots; ++count) {
+    pools.push_back(std::make_unique<concurrent_pool>());
+  }
+  for (int round = 0; round < 3; ++round) {
+    for (const auto& each : pools) {
+      buffer bytes = each->acquire(100);
+      bytes.data()[0] = std::byte{1};
+    }
+  }
+  for (const auto& each : pools) {
+    EXPECT_EQ(each->stats().acquired, 3U);
+    EXPECT_EQ(each->stats().hits, 2U);
+    EXPECT_TRUE(each->check_invariants());
+  }
+  pools.clear();
+  EXPECT_TRUE(concurrent_pool().acquire(1)) << "the places are free again";
 }
 
 }  // namespace

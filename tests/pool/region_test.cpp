@@ -19,8 +19,8 @@ constexpr std::size_t region_bytes = region_set::region_bytes;
 class region_test : public ::testing::Test {
  protected:
   region_set::run allocate(std::size_t granule_count = 1) { return regions_.allocate(granule_count * granule_bytes); }
-  void free(region_set::run run, std::size_t granule_count = 1, bool dirty = true) {
-    regions_.free(run.base, granule_count * granule_bytes, dirty);
+  void free(region_set::run run, std::size_t granule_count = 1, bool resident = true) {
+    regions_.free(run.base, granule_count * granule_bytes, resident);
   }
 
   support::failing_page_source pages_;
@@ -32,7 +32,7 @@ TEST_F(region_test, RunsAreAlignedCleanAndApart) {
   for (std::size_t index = 0; index < 2 * region_bytes / granule_bytes; ++index) {
     const region_set::run run = allocate();
     ASSERT_NE(run.base, nullptr);
-    EXPECT_FALSE(run.dirty);
+    EXPECT_FALSE(run.resident);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(run.base) % granule_bytes, 0U);
     EXPECT_TRUE(bases.insert(run.base).second);
   }
@@ -41,19 +41,19 @@ TEST_F(region_test, RunsAreAlignedCleanAndApart) {
   EXPECT_EQ(regions_.used_bytes(), 2 * region_bytes);
 }
 
-TEST_F(region_test, FreedRunsAreReusedAndSayWhetherTheyAreDirty) {
+TEST_F(region_test, FreedRunsAreReusedAndSayWhetherTheyAreResident) {
   const region_set::run kept = allocate();
   const region_set::run first = allocate(2);
   free(first, 2, true);
   const region_set::run again = allocate(2);
   EXPECT_EQ(again.base, first.base);
-  EXPECT_TRUE(again.dirty);
+  EXPECT_TRUE(again.resident);
   free(again, 2, false);
-  EXPECT_FALSE(allocate(2).dirty);
+  EXPECT_FALSE(allocate(2).resident);
   EXPECT_NE(kept.base, first.base);
 }
 
-TEST_F(region_test, ARunIsDirtyWhenAnyOfItsGranulesIs) {
+TEST_F(region_test, ARunIsResidentWhenAnyOfItsGranulesIs) {
   const region_set::run clean = allocate(3);
   free(clean, 3, false);
   const region_set::run first = allocate();
@@ -62,7 +62,7 @@ TEST_F(region_test, ARunIsDirtyWhenAnyOfItsGranulesIs) {
   free(second, 1, true);
   const region_set::run both = allocate(2);
   EXPECT_EQ(both.base, first.base);
-  EXPECT_TRUE(both.dirty);
+  EXPECT_TRUE(both.resident);
 }
 
 TEST_F(region_test, RunsOfOneRegionMerge) {
@@ -105,11 +105,26 @@ TEST_F(region_test, PurgeMakesFreeRunsCleanAndLeavesUsedOnesAlone) {
   EXPECT_EQ(kept.base[granule_bytes - 1], std::byte{0xaa});
   const region_set::run again = allocate(2);
   EXPECT_EQ(again.base, freed.base);
-  EXPECT_FALSE(again.dirty);
+  EXPECT_FALSE(again.resident);
   EXPECT_EQ(again.base[2 * granule_bytes - 1], std::byte{0});
 }
 
-TEST_F(region_test, PurgeFindsEveryDirtyRun) {
+TEST_F(region_test, KnowsHowMuchPurgeWouldHandBack) {
+  const region_set::run kept = allocate();
+  const region_set::run first = allocate(2);
+  const region_set::run second = allocate();
+  EXPECT_EQ(regions_.idle_bytes(), 0U);
+  free(first, 2, true);
+  free(second, 1, false);
+  EXPECT_EQ(regions_.idle_bytes(), 2 * granule_bytes);
+  free(allocate(1));
+  EXPECT_EQ(regions_.idle_bytes(), 2 * granule_bytes);
+  EXPECT_EQ(regions_.purge(), 2 * granule_bytes);
+  EXPECT_EQ(regions_.idle_bytes(), 0U);
+  EXPECT_NE(kept.base, nullptr);
+}
+
+TEST_F(region_test, PurgeFindsEveryResidentRun) {
   region_set::run runs[9];
   for (region_set::run& each : runs) each = allocate();
   for (std::size_t index = 1; index < 9; index += 2) free(runs[index]);
@@ -117,13 +132,13 @@ TEST_F(region_test, PurgeFindsEveryDirtyRun) {
   EXPECT_EQ(pages_.purged_bytes(), 4 * granule_bytes);
 }
 
-TEST_F(region_test, WhatCouldNotBePurgedStaysDirty) {
+TEST_F(region_test, WhatCouldNotBePurgedStaysResident) {
   const region_set::run kept = allocate();
   const region_set::run freed = allocate();
   free(freed);
   pages_.refuse_purge(true);
   EXPECT_EQ(regions_.purge(), 0U);
-  EXPECT_TRUE(allocate().dirty);
+  EXPECT_TRUE(allocate().resident);
   EXPECT_NE(kept.base, nullptr);
 }
 
@@ -144,7 +159,7 @@ TEST_F(region_test, SaysNoWhenTheSystemDoes) {
   EXPECT_NE(allocate().base, nullptr);
 }
 
-TEST(region_set_test, RefusesMemoryABlockCannotName) {
+TEST(region_set_test, RefusesMemoryThePageMapCannotHold) {
   support::high_page_source pages;
   region_set regions(pages);
   EXPECT_EQ(regions.allocate(granule_bytes).base, nullptr);

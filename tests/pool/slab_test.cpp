@@ -24,7 +24,7 @@ TEST(slab_geometry_test, BlocksFitAndAreAligned) {
   for (std::size_t size = 1; size <= std::size_t{1} << 30; size += size < 5000 ? 1 : size / 7) {
     const slab_geometry geometry = slab_geometry::of(size);
     ASSERT_GE(geometry.stride, size);
-    ASSERT_LT(geometry.stride - size, free_block::unit_bytes) << size;
+    ASSERT_LT(geometry.stride - size, block_alignment) << size;
     ASSERT_GE(geometry.block_count, 1U);
     ASSERT_LE(geometry.stride * geometry.block_count, geometry.span_bytes);
     ASSERT_EQ(geometry.span_bytes % granule_bytes, 0U);
@@ -44,11 +44,11 @@ TEST(slab_geometry_test, PowersOfTwoAreAlignedToThemselvesUpToAPage) {
 // A slab over memory of its own.
 class slab_over_pages {
  public:
-  explicit slab_over_pages(std::size_t class_size, bool dirty = false)
+  explicit slab_over_pages(std::size_t class_size, bool resident = false)
       : geometry(slab_geometry::of(class_size)),
         base(static_cast<std::byte*>(pages.map(geometry.span_bytes, granule_bytes))),
-        owner{.size = class_size, .units_mask = ~std::uint32_t{0}},
-        of(slab::make(base, dirty, geometry, owner)) {}
+        owner{.size = class_size},
+        of(slab::make(base, resident, geometry, owner)) {}
   slab_over_pages(const slab_over_pages&) = delete;
   slab_over_pages& operator=(const slab_over_pages&) = delete;
   ~slab_over_pages() {
@@ -56,8 +56,8 @@ class slab_over_pages {
     pages.unmap(base, geometry.span_bytes);
   }
 
-  std::vector<free_block> take(std::uint32_t count) {
-    std::vector<free_block> blocks(count);
+  std::vector<std::byte*> take(std::uint32_t count) {
+    std::vector<std::byte*> blocks(count);
     blocks.resize(of->take(blocks.data(), count));
     return blocks;
   }
@@ -75,12 +75,12 @@ class slab_over_pages {
   slab* const of;
 };
 
-TEST(slab_test, StartsWithEveryBlockFreeAndZero) {
+TEST(slab_test, StartsWithEveryBlockFree) {
   for (const std::size_t size : std::initializer_list<std::size_t>{1, 2, 16, 63, 64, 256, 1000, 4096, 65536, 1 << 20}) {
     const slab_over_pages tested(size);
     EXPECT_EQ(tested.of->free_count, tested.of->block_count);
     EXPECT_TRUE(tested.counts_agree());
-    for (std::uint32_t index = 0; index < tested.of->block_count; ++index) EXPECT_EQ(tested.of->units_of(index), 0U);
+    EXPECT_FALSE(tested.of->resident());
   }
 }
 
@@ -89,9 +89,9 @@ TEST(slab_test, TakesLowestAddressesFirstUntilItIsEmpty) {
     slab_over_pages tested(size);
     std::byte* expected = tested.base;
     std::uint32_t taken = 0;
-    for (std::vector<free_block> batch = tested.take(7); !batch.empty(); batch = tested.take(7)) {
-      for (const free_block block : batch) {
-        EXPECT_EQ(block.data(), expected);
+    for (std::vector<std::byte*> batch = tested.take(7); !batch.empty(); batch = tested.take(7)) {
+      for (std::byte* const block : batch) {
+        EXPECT_EQ(block, expected);
         expected += tested.geometry.stride;
       }
       taken += static_cast<std::uint32_t>(batch.size());
@@ -104,21 +104,21 @@ TEST(slab_test, TakesLowestAddressesFirstUntilItIsEmpty) {
 
 TEST(slab_test, TakesAgainWhatWasPutBack) {
   slab_over_pages tested(64);
-  const std::vector<free_block> all = tested.take(tested.geometry.block_count);
+  const std::vector<std::byte*> all = tested.take(tested.geometry.block_count);
   EXPECT_TRUE(tested.of->put(all[700]));
   EXPECT_TRUE(tested.of->put(all[3]));
-  const std::vector<free_block> again = tested.take(10);
+  const std::vector<std::byte*> again = tested.take(10);
   ASSERT_EQ(again.size(), 2U);
-  EXPECT_EQ(again[0].data(), all[3].data());
-  EXPECT_EQ(again[1].data(), all[700].data());
+  EXPECT_EQ(again[0], all[3]);
+  EXPECT_EQ(again[1], all[700]);
 }
 
 TEST(slab_test, RefusesABlockThatIsFreeAlready) {
   slab_over_pages tested(64);
-  const free_block taken = tested.take(1).front();
+  std::byte* const taken = tested.take(1).front();
   EXPECT_TRUE(tested.of->put(taken));
   EXPECT_FALSE(tested.of->put(taken));
-  EXPECT_FALSE(tested.of->put(free_block(tested.base + 64, 0)));
+  EXPECT_FALSE(tested.of->put(tested.base + 64));
   EXPECT_EQ(tested.of->free_count, tested.of->block_count);
 }
 
@@ -130,91 +130,87 @@ TEST(slab_test, RefusesAnAddressWhereNoBlockStarts) {
   for (const std::size_t offset : std::initializer_list<std::size_t>{std::size_t{1}, stride - 1, stride + 64,
                                                                      count * stride, count * stride + 1}) {
     EXPECT_EQ(tested.of->index_of(tested.base + offset), count) << offset;
-    EXPECT_FALSE(tested.of->put(free_block(tested.base + offset, 0)));
+    EXPECT_FALSE(tested.of->put(tested.base + offset));
   }
   for (std::uint32_t index = 0; index < count; ++index) {
     EXPECT_EQ(tested.of->index_of(tested.base + index * stride), index);
   }
 }
 
-TEST(slab_test, RemembersTheWrittenExtentOfEachBlock) {
-  slab_over_pages tested(256);
-  const std::vector<free_block> taken = tested.take(2);
-  EXPECT_TRUE(tested.of->put(free_block(taken[0].data(), 3)));
-  EXPECT_TRUE(tested.of->put(free_block(taken[1].data(), 0)));
-  const std::vector<free_block> again = tested.take(3);
-  EXPECT_EQ(again[0].units(), 3U);
-  EXPECT_EQ(again[1].units(), 0U);
-  EXPECT_EQ(again[2].units(), 0U);
-}
-
-TEST(slab_test, SmallBlocksCountAsWrittenOnceAnyOfThemWas) {
+TEST(slab_test, LendsABlockOnceUntilItIsBack) {
   slab_over_pages tested(64);
-  const std::vector<free_block> taken = tested.take(2);
-  EXPECT_TRUE(tested.of->put(free_block(taken[0].data(), 0)));
-  EXPECT_EQ(tested.take(1).front().units(), 0U);
-  EXPECT_TRUE(tested.of->put(free_block(taken[1].data(), 1)));
-  EXPECT_EQ(tested.take(1).front().units(), free_block::units_whole);
-}
-
-TEST(slab_test, EveryBlockOverADirtyRunCountsAsWritten) {
-  for (const std::size_t size : std::initializer_list<std::size_t>{64, 256, 4096, 1 << 20}) {
-    slab_over_pages tested(size, true);
-    for (const free_block block : tested.take(tested.geometry.block_count)) {
-      ASSERT_EQ(block.units(), free_block::units_whole) << size;
-    }
-  }
+  EXPECT_FALSE(tested.of->reclaim_lent(70));
+  EXPECT_TRUE(tested.of->lend(70));
+  EXPECT_FALSE(tested.of->lend(70));
+  EXPECT_TRUE(tested.of->lend(71));
+  EXPECT_TRUE(tested.of->reclaim_lent(70));
+  EXPECT_FALSE(tested.of->reclaim_lent(70));
+  EXPECT_TRUE(tested.of->lend(70));
 }
 
 TEST(slab_test, PurgeMakesFreeBlocksOfWholePagesZero) {
   slab_over_pages tested(2 * page_size());
-  const std::vector<free_block> taken = tested.take(3);
-  for (const free_block block : taken) std::memset(block.data(), 0xcc, tested.geometry.stride);
-  EXPECT_TRUE(tested.of->put(free_block(taken[0].data(), free_block::units_whole)));
-  EXPECT_TRUE(tested.of->put(free_block(taken[2].data(), 1)));
+  const std::vector<std::byte*> taken = tested.take(3);
+  for (std::byte* const block : taken) std::memset(block, 0xcc, tested.geometry.stride);
+  EXPECT_TRUE(tested.of->put(taken[0]));
+  EXPECT_TRUE(tested.of->put(taken[2]));
 
   EXPECT_EQ(tested.of->purge(tested.pages), 2 * tested.geometry.stride);
   EXPECT_EQ(tested.of->purge(tested.pages), 0U) << "nothing was touched since";
-  EXPECT_EQ(*taken[0].data(), std::byte{0});
-  EXPECT_EQ(taken[2].data()[tested.geometry.stride - 1], std::byte{0});
-  EXPECT_EQ(*taken[1].data(), std::byte{0xcc}) << "in use";
-  EXPECT_EQ(tested.take(1).front().units(), 0U);
+  EXPECT_EQ(*taken[0], std::byte{0});
+  EXPECT_EQ(taken[2][tested.geometry.stride - 1], std::byte{0});
+  EXPECT_EQ(*taken[1], std::byte{0xcc}) << "in use";
 }
 
 TEST(slab_test, WhatCouldNotBePurgedStaysAsItWas) {
   slab_over_pages tested(page_size());
-  const free_block taken = tested.take(1).front();
-  EXPECT_TRUE(tested.of->put(free_block(taken.data(), 5)));
+  EXPECT_TRUE(tested.of->put(tested.take(1).front()));
   tested.pages.refuse_purge(true);
   EXPECT_EQ(tested.of->purge(tested.pages), 0U);
   tested.pages.refuse_purge(false);
   EXPECT_EQ(tested.of->purge(tested.pages), page_size());
 }
 
-TEST(slab_test, PurgeLeavesBlocksThatSharePagesAlone) {
-  slab_over_pages tested(1024);
-  const free_block taken = tested.take(1).front();
-  EXPECT_TRUE(tested.of->put(free_block(taken.data(), 1)));
-  EXPECT_EQ(tested.of->purge(tested.pages), 0U);
-  EXPECT_EQ(tested.take(1).front().units(), 1U);
+// Small blocks share pages: one in use keeps its page and no other.
+TEST(slab_test, PurgeLeavesPagesWithABlockInUseAlone) {
+  for (const std::size_t size : std::initializer_list<std::size_t>{64, 1000, 1024, 3000}) {
+    slab_over_pages tested(size);
+    const std::vector<std::byte*> taken = tested.take(tested.geometry.block_count);
+    for (std::byte* const block : taken) std::memset(block, 0xcc, size);
+    std::byte* const kept = taken[taken.size() / 2];
+    for (std::byte* const block : taken) {
+      if (block != kept) {
+        EXPECT_TRUE(tested.of->put(block));
+      }
+    }
+    const std::size_t page = page_size();
+    const auto offset = static_cast<std::size_t>(kept - tested.base);
+    const std::size_t kept_pages = (offset + tested.geometry.stride - 1) / page - offset / page + 1;
+    const std::size_t touched = (taken.size() * tested.geometry.stride + page - 1) / page;
+    EXPECT_EQ(tested.of->purge(tested.pages), (touched - kept_pages) * page) << size;
+    EXPECT_TRUE(std::all_of(kept, kept + size, [](std::byte each) { return each == std::byte{0xcc}; })) << size;
+    EXPECT_TRUE(tested.of->resident());
+    EXPECT_TRUE(tested.of->put(kept));
+    EXPECT_EQ(tested.of->purge(tested.pages), kept_pages * page) << size;
+    EXPECT_FALSE(tested.of->resident());
+  }
 }
 
 // A run that other slabs used before is resident as far as anybody knows, all of it.
-TEST(slab_test, PurgeHandsTheMemoryOfADirtyRunBack) {
+TEST(slab_test, PurgeHandsTheMemoryOfAResidentRunBack) {
   slab_over_pages tested(page_size(), true);
-  const free_block taken = tested.take(1).front();
+  EXPECT_EQ(tested.take(1).front(), tested.base);
   EXPECT_EQ(tested.of->purge(tested.pages), (tested.geometry.block_count - 1) * page_size());
-  EXPECT_EQ(taken.data(), tested.base);
 }
 
 TEST(slab_test, AgreesWithAModelUnderRandomTakesAndPuts) {
   support::seeded_random random(302);
   for (const std::size_t size : std::initializer_list<std::size_t>{2, 64, 300, 4096, 100000}) {
     slab_over_pages tested(size);
-    std::vector<free_block> held;
+    std::vector<std::byte*> held;
     for (int step = 0; step < 2000; ++step) {
       if (random.one_in(2)) {
-        const std::vector<free_block> got = tested.take(static_cast<std::uint32_t>(random.between(1, 70)));
+        const std::vector<std::byte*> got = tested.take(static_cast<std::uint32_t>(random.between(1, 70)));
         held.insert(held.end(), got.begin(), got.end());
       } else if (!held.empty()) {
         std::swap(held[random.between(0, held.size() - 1)], held.back());
@@ -225,8 +221,7 @@ TEST(slab_test, AgreesWithAModelUnderRandomTakesAndPuts) {
       ASSERT_EQ(tested.of->free_count + held.size(), tested.of->block_count);
     }
     EXPECT_TRUE(tested.counts_agree());
-    std::vector<std::byte*> addresses;
-    for (const free_block block : held) addresses.push_back(block.data());
+    std::vector<std::byte*> addresses = held;
     std::sort(addresses.begin(), addresses.end());
     EXPECT_EQ(std::adjacent_find(addresses.begin(), addresses.end()), addresses.end()) << "handed out twice";
   }

@@ -9,9 +9,14 @@
 
 #include <algorithm>
 #include <array>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace slabbuf::detail {
@@ -21,11 +26,11 @@ constexpr std::size_t sizes[] = {16, 64, 100, 4096, 64 << 10, 1 << 20};
 constexpr std::size_t class_count = std::size(sizes);
 constexpr std::size_t medium = 1;  // the class single-class tests use
 
-std::array<block_class, class_count> make_classes() {
-  std::array<block_class, class_count> classes{};
+std::unique_ptr<bin[]> make_classes() {
+  auto classes = std::make_unique<bin[]>(class_count + 1);
   for (std::uint32_t index = 0; index < class_count; ++index) {
-    classes[index].size = sizes[index];
-    classes[index].index = index;
+    classes[index].of.size = sizes[index];
+    classes[index].of.index = index;
   }
   return classes;
 }
@@ -33,8 +38,8 @@ std::array<block_class, class_count> make_classes() {
 class cache_over_depot {
  public:
   explicit cache_over_depot(std::size_t cache_bytes_max, std::size_t budget_bytes_max = memory_budget::unlimited)
-      : below(pages_, budget_bytes_max, classes_.data(), class_count, false),
-        cache(thread_cache::make(below, classes_.data(), class_count, cache_bytes_max, room)) {}
+      : below(pages_, budget_bytes_max, bins.get(), class_count, false),
+        cache(thread_cache::make(below, bins.get(), class_count, cache_bytes_max, room)) {}
   cache_over_depot(const cache_over_depot&) = delete;
   cache_over_depot& operator=(const cache_over_depot&) = delete;
   ~cache_over_depot() {
@@ -44,15 +49,17 @@ class cache_over_depot {
   }
 
   // What a pool does for an acquire and for a release.
-  free_block get(std::size_t index) {
-    free_block block;
-    if (!cache->pop(index, block)) {
-      EXPECT_EQ(cache->refill(index, block), refusal::none);
+  std::byte* get(std::size_t index) {
+    std::byte* block = nullptr;
+    if (!bins[index].pop(block)) {
+      const thread_cache::taken got = cache->take(index);
+      EXPECT_EQ(got.why, refusal::none);
+      block = got.block;
     }
     return block;
   }
-  void put(std::size_t index, free_block block) {
-    if (!cache->push(index, block)) cache->flush_half(index, block);
+  void put(std::size_t index, std::byte* block) {
+    if (!bins[index].push(block)) cache->put(index, block);
   }
 
   std::size_t cached_bytes() const {
@@ -63,10 +70,10 @@ class cache_over_depot {
 
   // Fills the bin of `index` until a put goes to the depot, and returns the depth it reached.
   std::uint64_t fill(std::size_t index) {
-    std::vector<free_block> held;
+    std::vector<std::byte*> held;
     for (int count = 0; count < 1000; ++count) held.push_back(get(index));
     std::uint64_t deepest = 0;
-    for (const free_block block : held) {
+    for (std::byte* const block : held) {
       put(index, block);
       deepest = std::max(deepest, cache->depth(index));
     }
@@ -75,9 +82,9 @@ class cache_over_depot {
 
  private:
   support::failing_page_source pages_;
-  std::array<block_class, class_count> classes_ = make_classes();
 
  public:
+  const std::unique_ptr<bin[]> bins = make_classes();
   depot below;
   memory_budget room{memory_budget::unlimited};
   const std::unique_ptr<thread_cache> cache;
@@ -85,35 +92,27 @@ class cache_over_depot {
 
 TEST(thread_cache_test, StartsEmptyAndFindsNothing) {
   cache_over_depot tested(1 << 20);
-  free_block block;
-  for (std::size_t index = 0; index <= class_count; ++index) EXPECT_FALSE(tested.cache->pop(index, block));
+  std::byte* block = nullptr;
+  for (std::size_t index = 0; index <= class_count; ++index) EXPECT_FALSE(tested.bins[index].pop(block));
   EXPECT_FALSE(tested.cache->flush());
   EXPECT_EQ(tested.cached_bytes(), 0U);
 }
 
 TEST(thread_cache_test, TheClassOfOversizeBuffersHoldsNothing) {
   cache_over_depot tested(1 << 20);
-  EXPECT_FALSE(tested.cache->push(class_count, free_block(nullptr, 0)));
+  EXPECT_FALSE(tested.bins[class_count].push(nullptr));
 }
 
 TEST(thread_cache_test, HandsOutTheNewestFirst) {
   cache_over_depot tested(1 << 20);
-  const free_block first = tested.get(medium);
-  const free_block second = tested.get(medium);
+  std::byte* const first = tested.get(medium);
+  std::byte* const second = tested.get(medium);
   tested.put(medium, first);
   tested.put(medium, second);
-  EXPECT_EQ(tested.get(medium).data(), second.data());
-  EXPECT_EQ(tested.get(medium).data(), first.data());
+  EXPECT_EQ(tested.get(medium), second);
+  EXPECT_EQ(tested.get(medium), first);
   tested.put(medium, first);
   tested.put(medium, second);
-}
-
-TEST(thread_cache_test, KeepsTheExtentOfABlock) {
-  cache_over_depot tested(1 << 20);
-  const free_block block = tested.get(3);
-  tested.put(3, free_block(block.data(), 17));
-  EXPECT_EQ(tested.get(3).units(), 17U);
-  tested.put(3, block);
 }
 
 TEST(thread_cache_test, CountsWhatItHandsOut) {
@@ -133,7 +132,7 @@ TEST(thread_cache_test, RefillsHalfItsRoomAndOneForTheCaller) {
   tested.cache->flush();
   EXPECT_EQ(tested.below.blocks_out(medium), 0U);
 
-  std::vector<free_block> held;
+  std::vector<std::byte*> held;
   std::uint64_t batch_max = 0;
   for (int count = 0; count < 2000; ++count) {
     const bool refilled = tested.cache->depth(medium) == 0;
@@ -147,43 +146,43 @@ TEST(thread_cache_test, RefillsHalfItsRoomAndOneForTheCaller) {
     batch_max = std::max(batch_max, fetched);
   }
   EXPECT_EQ(batch_max, room / 2 + 1);
-  for (const free_block block : held) tested.put(medium, block);
+  for (std::byte* const block : held) tested.put(medium, block);
 }
 
 TEST(thread_cache_test, FlushesTheOlderHalfOfAFullBin) {
   cache_over_depot tested(1 << 20);
   const std::uint64_t room = tested.fill(medium);
-  std::vector<free_block> held;
+  std::vector<std::byte*> held;
   for (std::uint64_t count = 0; count < 4 * room; ++count) held.push_back(tested.get(medium));
 
   // The bin has all the room it can get: when that is full, half of it goes at once.
   std::vector<std::byte*> expected;  // what must be in the bin, oldest first
   while (tested.cache->depth(medium) != 0) held.push_back(tested.get(medium));
   std::uint64_t flushes = 0;
-  for (const free_block block : held) {
+  for (std::byte* const block : held) {
     const std::uint64_t out_before = tested.below.blocks_out(medium);
     const bool full = expected.size() == room;
     tested.put(medium, block);
     const std::uint64_t flushed = out_before - tested.below.blocks_out(medium);
     EXPECT_EQ(flushed, full ? (room + 1) / 2 : 0);
     expected.erase(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(flushed));
-    expected.push_back(block.data());
+    expected.push_back(block);
     ASSERT_EQ(tested.cache->depth(medium), expected.size());
     flushes += full ? 1U : 0U;
   }
   EXPECT_GE(flushes, 3U);
-  std::vector<free_block> kept;
+  std::vector<std::byte*> kept;
   for (; !expected.empty(); expected.pop_back()) {
     kept.push_back(tested.get(medium));
-    EXPECT_EQ(kept.back().data(), expected.back());
+    EXPECT_EQ(kept.back(), expected.back());
   }
-  for (const free_block block : kept) tested.put(medium, block);
+  for (std::byte* const block : kept) tested.put(medium, block);
 }
 
 TEST(thread_cache_test, WithoutRoomEverythingGoesThroughTheDepot) {
   cache_over_depot tested(0);
   for (std::size_t index = 0; index < class_count; ++index) {
-    std::vector<free_block> held;
+    std::vector<std::byte*> held;
     for (std::uint64_t count = 1; count <= 50; ++count) {
       held.push_back(tested.get(index));
       EXPECT_EQ(tested.below.blocks_out(index), count);
@@ -217,9 +216,8 @@ TEST(thread_cache_test, FlushEmptiesEveryBin) {
 
 TEST(thread_cache_test, ABudgetForOneBlockGivesOneBlock) {
   cache_over_depot tested(4096, sizes[medium]);
-  const free_block only = tested.get(medium);
-  free_block none;
-  EXPECT_EQ(tested.cache->refill(medium, none), refusal::budget);
+  std::byte* const only = tested.get(medium);
+  EXPECT_EQ(tested.cache->take(medium).why, refusal::budget);
   tested.put(medium, only);
 }
 
@@ -232,7 +230,7 @@ INSTANTIATE_TEST_SUITE_P(each, thread_cache_cap_test,
 TEST_P(thread_cache_cap_test, IsNeverExceededWhateverTheSizes) {
   support::seeded_random random(304);
   cache_over_depot tested(GetParam());
-  std::array<std::vector<free_block>, class_count> held;
+  std::array<std::vector<std::byte*>, class_count> held;
   std::uint64_t gets = 0;
   for (int step = 0; step < 30000; ++step) {
     // A class is favoured for a while, so that bins grow at the cost of others.
@@ -252,10 +250,89 @@ TEST_P(thread_cache_cap_test, IsNeverExceededWhateverTheSizes) {
   std::uint64_t acquired = 0;
   for (std::size_t index = 0; index < class_count; ++index) {
     acquired += tested.cache->acquired(index);
-    for (const free_block block : held[index]) tested.put(index, block);
+    for (std::byte* const block : held[index]) tested.put(index, block);
   }
   EXPECT_EQ(acquired, gets);
   EXPECT_LE(tested.cached_bytes(), GetParam());
+}
+
+// A cache of another thread, which is not in the pool's code meanwhile.
+class cache_of_a_thread {
+ public:
+  cache_of_a_thread() : thread_([this] { serve(); }) {
+    ask([] {});
+  }
+  cache_of_a_thread(const cache_of_a_thread&) = delete;
+  cache_of_a_thread& operator=(const cache_of_a_thread&) = delete;
+  ~cache_of_a_thread() {
+    ask([this] { done_ = true; });
+    thread_.join();
+  }
+
+  // Runs `what` on the thread and waits for it.
+  void ask(std::function<void()> what) {
+    std::unique_lock lock(mutex_);
+    what_ = std::move(what);
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return what_ == nullptr; });
+  }
+
+ private:
+  void serve() {
+    std::unique_lock lock(mutex_);
+    while (!done_) {
+      changed_.wait(lock, [&] { return what_ != nullptr; });
+      what_();
+      what_ = nullptr;
+      changed_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::function<void()> what_;
+  bool done_ = false;
+  std::thread thread_;
+};
+
+TEST(thread_cache_reclaim_test, EmptiesTheCacheOfAThreadThatIsElsewhere) {
+  if (!heavy_barrier()) GTEST_SKIP() << "no membarrier(2) here";
+  support::failing_page_source pages;
+  const std::unique_ptr<bin[]> classes = make_classes();
+  depot below(pages, memory_budget::unlimited, classes.get(), class_count, true);
+  memory_budget room(memory_budget::unlimited);
+  std::unique_ptr<thread_cache> cache;
+  constexpr std::size_t slot = 3;
+  cache_of_a_thread owner;
+  const auto use = [&] {
+    const thread_cache::taken first = cache->take(medium);
+    const thread_cache::taken second = cache->take(medium);
+    cache->put(medium, first.block);
+    cache->put(medium, second.block);
+  };
+  owner.ask([&] {
+    cache = thread_cache::make_of_thread(below, classes.get(), class_count, 1 << 20, room, slot);
+    EXPECT_EQ(slots_of_thread.bins[slot].load(), closed_bins);
+    use();
+    EXPECT_NE(slots_of_thread.bins[slot].load(), closed_bins);
+  });
+  EXPECT_GT(cache->depth(medium), 0U);
+  EXPECT_FALSE(cache->reclaim(true)) << "it was used since the last look";
+  EXPECT_TRUE(cache->reclaim(true));
+  EXPECT_EQ(cache->depth(medium), 0U);
+  EXPECT_EQ(below.blocks_out(medium), 0U);
+  EXPECT_EQ(room.charged(), 0U);
+  EXPECT_FALSE(cache->reclaim(false)) << "nothing is left";
+  owner.ask([&] {
+    EXPECT_EQ(slots_of_thread.bins[slot].load(), closed_bins);
+    use();
+    EXPECT_NE(slots_of_thread.bins[slot].load(), closed_bins) << "the owner opens it again";
+  });
+  EXPECT_TRUE(cache->reclaim(false));
+  owner.ask([&] {
+    cache->close();
+    cache.reset();
+  });
 }
 
 }  // namespace

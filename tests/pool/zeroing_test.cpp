@@ -178,8 +178,7 @@ TYPED_TEST(zeroing_test, WholeBlockClearsWhatNobodyMarked) {
 TYPED_TEST(zeroing_test, DirtyExtentClearsWhatWasMarkedAndNothingElse) {
   constexpr std::size_t size = std::size_t{1} << 20;
   constexpr std::size_t marked = 1000;
-  constexpr std::size_t unit = detail::free_block::unit_bytes;
-  constexpr std::size_t extent = (marked + unit - 1) / unit * unit;
+  constexpr std::size_t extent = marked;
   TypeParam pool;
   buffer first = pool.acquire(size);
   auto* const address = const_cast<std::byte*>(std::as_const(first).data());
@@ -213,7 +212,19 @@ TYPED_TEST(zeroing_test, EveryViewMarksWhatItHandsOut) {
   };
   EXPECT_EQ(cleared_after([](buffer&) {}), 0U);
   EXPECT_EQ(cleared_after([](buffer& held) { static_cast<void>(std::as_const(held).data()); }), 0U);
-  EXPECT_EQ(cleared_after([](buffer& held) { static_cast<void>(held.prepare()); }), 0U);
+  EXPECT_EQ(cleared_after([](buffer& held) { static_cast<void>(held.prepare()); }), size) << "never committed";
+  EXPECT_EQ(cleared_after([](buffer& held) {
+              static_cast<void>(held.prepare());
+              held.commit(100);
+            }),
+            100U);
+  EXPECT_EQ(cleared_after([](buffer& held) {
+              held.commit(100);
+              static_cast<void>(held.prepare());
+              held.commit(3);
+            }),
+            100U)
+      << "what was marked before stays marked";
   EXPECT_EQ(cleared_after([](buffer& held) { held.resize(10); }), 0U);
   EXPECT_EQ(cleared_after([](buffer& held) { static_cast<void>(held.data()); }), size);
   EXPECT_EQ(cleared_after([](buffer& held) { static_cast<void>(held.writable(640)); }), 640U);
@@ -227,6 +238,12 @@ TYPED_TEST(zeroing_test, EveryViewMarksWhatItHandsOut) {
   EXPECT_EQ(cleared_after([](buffer& held) {
               held.resize(64);
               static_cast<void>(held.data());
+              held.resize(size);
+            }),
+            size)
+      << "data() was asked for all there was: what is added goes with it";
+  EXPECT_EQ(cleared_after([](buffer& held) {
+              static_cast<void>(held.writable(64));
               held.resize(size);
             }),
             64U);
@@ -248,8 +265,8 @@ TYPED_TEST(zeroing_test, RawBlocksCountAsWrittenWhole) {
   EXPECT_TRUE(is_zero(again.prepare()));
 }
 
-// Extents are counted in 16 bits: beyond 4 MiB the whole block stands for what they cannot say.
-TYPED_TEST(zeroing_test, HoldsForBlocksLargerThanAnExtentCanSay) {
+// Extents of every size there is.
+TYPED_TEST(zeroing_test, HoldsForLargeBlocks) {
   constexpr std::size_t size = std::size_t{8} << 20;
   for (const zeroing policy : {zeroing::whole_block, zeroing::dirty_extent}) {
     pool_options options = with_zeroing(policy);

@@ -30,23 +30,29 @@ inline constexpr std::size_t handler_bytes_max = 2048;
 namespace detail {
 
 // Requests are rounded up to this, so that every block is aligned to it, whatever the pool's classes.
-inline constexpr std::size_t handler_alignment = slabbuf::detail::free_block::unit_bytes;
+inline constexpr std::size_t handler_alignment = slabbuf::detail::block_alignment;
 
 inline void* allocate_from_pool(slabbuf::detail::pool_core& pool, std::size_t bytes) noexcept {
+  using core = slabbuf::detail::pool_core;
   bytes = bytes < handler_alignment ? handler_alignment : bytes;
   // A pool without a class that small would hand out far more than the operation needs.
   const std::size_t index = pool.size_classes().find(bytes);
   if (index == size_class_table::npos || pool.size_classes().size_of(index) > handler_bytes_max) return nullptr;
-  return pool.take(bytes, false).data;
+  core::taken got;
+  if (pool.shared() ? pool.take<true>(bytes, got) : pool.take<false>(bytes, got)) return got.data;
+  return pool.take_slow(bytes).data;
 }
 
 /// False when the memory is no pool's. Nothing here is ever as large as an oversize buffer, but the heap
 /// may have what follows one within its last granule.
-inline bool free_to_pool(void* memory) noexcept {
+inline bool free_to_pool(void* memory, std::size_t bytes) noexcept {
+  using core = slabbuf::detail::pool_core;
   const slabbuf::detail::slab* const record = slabbuf::detail::page_map::find(memory);
   if (record == nullptr || record->owner->size == 0) return false;
   const slabbuf::detail::block_class& of = *record->owner;
-  slabbuf::detail::pool_core::give(of, static_cast<std::byte*>(memory), static_cast<std::uint32_t>(of.size));
+  auto* const block = static_cast<std::byte*>(memory);
+  core::clear(of, block, static_cast<std::uint32_t>(bytes));
+  of.pool->shared() ? core::give<true>(of, block) : core::give<false>(of, block);
   return true;
 }
 
@@ -77,8 +83,8 @@ class handler_allocator {
     return static_cast<T*>(::operator new (bytes, std::align_val_t{alignof(T)}));
   }
 
-  void deallocate(T* memory, std::size_t /*count*/) noexcept {
-    if (!detail::free_to_pool(memory)) ::operator delete (memory, std::align_val_t{alignof(T)});
+  void deallocate(T* memory, std::size_t count) noexcept {
+    if (!detail::free_to_pool(memory, count * sizeof(T))) ::operator delete (memory, std::align_val_t{alignof(T)});
   }
 
   template <class U>

@@ -14,6 +14,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 
 namespace slabbuf {
 
@@ -30,35 +31,39 @@ class basic_pool {
   /// largest class, pages of its own from the page source. Zero as pool_options::zero says.
   /// Throws budget_exceeded when the budget has no room, acquire_failed (both std::bad_alloc) when
   /// the system has no memory or `size` is above buffer_bytes_max.
-  [[nodiscard]] buffer acquire(std::size_t size) {
-    const detail::pool_core::taken got = core_.take(size, true);
-    if (got.data == nullptr) [[unlikely]]
-      core_.throw_refused(size, got.why);
-    return buffer(got.data, size, *got.of);
+  [[nodiscard]] [[gnu::always_inline]] buffer acquire(std::size_t size) {
+    detail::pool_core::taken got;
+    if (!core_.take<shared>(size, got)) [[unlikely]]
+      got = take_slow(size);
+    return buffer(got, size, tag);
   }
 
   /// As acquire(), but returns a buffer that owns nothing where that would throw.
-  [[nodiscard]] buffer try_acquire(std::size_t size) noexcept {
-    const detail::pool_core::taken got = core_.take(size, true);
-    if (got.data == nullptr) [[unlikely]]
-      return {};
-    return buffer(got.data, size, *got.of);
+  [[nodiscard]] [[gnu::always_inline]] buffer try_acquire(std::size_t size) noexcept {
+    detail::pool_core::taken got;
+    if (!core_.take<shared>(size, got)) [[unlikely]] {
+      got = core_.take_slow(size);
+      if (got.data == nullptr) return {};
+    }
+    return buffer(got, size, tag);
   }
 
   /// As acquire(), for owners of another kind: the caller must put_buffer() it. All of it counts as
-  /// written from now on.
+  /// written.
   [[nodiscard]] raw_buffer get_buffer(std::size_t size) {
-    const detail::pool_core::taken got = core_.take(size, true);
-    if (got.data == nullptr) [[unlikely]]
-      core_.throw_refused(size, got.why);
-    return {got.data, size, got.of->size != 0 ? got.of->size : size};
+    detail::pool_core::taken got;
+    if (!core_.take<shared>(size, got)) [[unlikely]]
+      got = take_slow(size);
+    core_.lend(got);
+    return {got.data, size, detail::pool_core::capacity(got)};
   }
 
   /// Gives a get_buffer() block back. The class is found by the address, never by the length: any
-  /// size from 0 to the class size is right. Reports misuse (failure.hpp) when the address is no
-  /// block of this pool or `size` is more than the block has. Null is ignored.
+  /// size from 0 to the class size is right. Reports misuse (failure.hpp) when the address is not that
+  /// of a block this pool has out by get_buffer() (of another pool, put before, a buffer's) or `size` is
+  /// more than the block has. Null is ignored.
   void put_buffer(void* data, std::size_t size) noexcept {
-    if (data != nullptr) core_.give_raw(data, size);
+    if (data != nullptr) core_.give_lent(data, size);
   }
   void put_buffer(const raw_buffer& taken) noexcept { put_buffer(taken.data, taken.size); }
 
@@ -90,6 +95,14 @@ class basic_pool {
   detail::pool_core& core() noexcept { return core_; }
 
  private:
+  static constexpr std::uintptr_t tag = shared ? buffer::shared_tag : buffer::local_tag;
+
+  detail::pool_core::taken take_slow(std::size_t size) {
+    const detail::pool_core::taken_or_refused got = core_.take_slow(size);
+    if (got.data == nullptr) core_.throw_refused(size, got.why);
+    return got;
+  }
+
   detail::pool_core core_;
 };
 

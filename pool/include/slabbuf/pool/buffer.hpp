@@ -9,10 +9,10 @@
 //     |<-- written -->| zero       |  zero, reached by resize()  |
 //
 // The written extent (see zeroing.hpp) grows by what a caller could have written: data() counts all
-// of size(), writable(n) the first n bytes, commit(n) what arrived in prepare()d memory.
+// of size(), writable(n) the first n bytes, prepare() everything until commit(n) says what it was.
 #pragma once
 
-#include <slabbuf/pool/detail/free_block.hpp>
+#include <slabbuf/pool/detail/bin.hpp>
 #include <slabbuf/pool/detail/pool_core.hpp>
 
 #include <cstddef>
@@ -41,7 +41,7 @@ class buffer {
       : data_(std::exchange(other.data_, nullptr)),
         size_(std::exchange(other.size_, 0)),
         written_(std::exchange(other.written_, 0)),
-        class_(other.class_) {}
+        home_(other.home_) {}
 
   buffer& operator=(buffer&& other) noexcept {
     if (this != &other) {
@@ -49,17 +49,24 @@ class buffer {
       data_ = std::exchange(other.data_, nullptr);
       size_ = std::exchange(other.size_, 0);
       written_ = std::exchange(other.written_, 0);
-      class_ = other.class_;
+      home_ = other.home_;
     }
     return *this;
   }
 
-  ~buffer() { release(); }
+  [[gnu::always_inline]] ~buffer() { release(); }
 
   /// Gives the block back now. The buffer owns nothing afterwards; harmless when it did not before.
-  void release() noexcept {
+  [[gnu::always_inline]] void release() noexcept {
     if (data_ == nullptr) return;
-    detail::pool_core::give(*class_, data_, written_);
+    const detail::block_class& of = class_of();
+    detail::pool_core::clear(of, data_, written_);
+    // Where a buffer is made and dies in one function, the compiler knows which it is.
+    if ((home_ & tag_mask) == shared_tag) {
+      detail::pool_core::give<true>(of, data_);
+    } else {
+      detail::pool_core::give<false>(of, data_);
+    }
     data_ = nullptr;
     size_ = 0;
     written_ = 0;
@@ -77,7 +84,8 @@ class buffer {
   /// Bytes the block has; at least size(). 0 when it owns nothing.
   std::size_t capacity() const noexcept {
     if (data_ == nullptr) return 0;
-    return class_->size != 0 ? class_->size : oversize_capacity();
+    const std::size_t size = class_of().size;
+    return size != 0 ? size : oversize_capacity();
   }
 
   /// The bytes, to read.
@@ -99,42 +107,61 @@ class buffer {
     return {data_, count};
   }
 
-  /// All of capacity(), for somebody who will say by commit() how much was written: a system call,
-  /// a decoder. Counts nothing as written by itself.
-  std::span<std::byte> prepare() noexcept { return {data_, capacity()}; }
+  /// All of capacity(), for somebody who will say by commit() how much was written: a system call, a
+  /// decoder. Until commit() says less, all of it counts as written.
+  std::span<std::byte> prepare() noexcept {
+    written_ |= detail::pool_core::written_unknown;
+    return {data_, capacity()};
+  }
 
-  /// The first `count` bytes of the block were written: they count as written, and are size().
-  /// Throws std::out_of_range when `count` is above capacity().
+  /// The first `count` bytes of the block were written, of all that prepare() gave: they count as
+  /// written, and are size(). Throws std::out_of_range when `count` is above capacity().
   void commit(std::size_t count) {
-    resize(count);
+    if (count > capacity()) [[unlikely]]
+      throw_beyond("commit", count, capacity());
+    size_ = static_cast<std::uint32_t>(count);
+    written_ &= ~detail::pool_core::written_unknown;
     mark(size_);
   }
 
-  /// Sets size(), up to capacity(), and changes no byte: bytes never written are zero. Throws
-  /// std::out_of_range when `size` is above capacity().
+  /// Sets size(), up to capacity(), and changes no byte: bytes never written are zero. Where all bytes
+  /// were handed out for writing before, those that are added are, too. Throws std::out_of_range when
+  /// `size` is above capacity().
   void resize(std::size_t size) {
     if (size > capacity()) [[unlikely]]
       throw_beyond("resize", size, capacity());
+    const bool all_written = written_ >= size_;
     size_ = static_cast<std::uint32_t>(size);
+    if (all_written) mark(size_);
   }
 
  private:
   template <bool shared>
   friend class basic_pool;
 
-  buffer(std::byte* data, std::size_t size, const detail::block_class& of) noexcept
-      : data_(data), size_(static_cast<std::uint32_t>(size)), written_(of.written_at_start), class_(&of) {}
+  static constexpr std::uintptr_t shared_tag = 1;
+  static constexpr std::uintptr_t local_tag = 2;
+  static constexpr std::uintptr_t tag_mask = 3;
 
+  [[gnu::always_inline]] buffer(const detail::pool_core::taken& got, std::size_t size, std::uintptr_t tag) noexcept
+      : data_(got.data),
+        size_(static_cast<std::uint32_t>(size)),
+        home_(reinterpret_cast<std::uintptr_t>(__builtin_assume_aligned(got.of, detail::bin_stride)) | tag) {}
+
+  const detail::block_class& class_of() const noexcept {
+    return *reinterpret_cast<const detail::block_class*>(home_ & ~tag_mask);
+  }
   void mark(std::uint32_t count) noexcept {
-    if (count > written_) written_ = count;
+    const std::uint32_t unknown = written_ & detail::pool_core::written_unknown;
+    if (count > (written_ ^ unknown)) written_ = count | unknown;
   }
   std::size_t oversize_capacity() const noexcept;
   [[noreturn]] static void throw_beyond(const char* what, std::size_t asked, std::size_t limit);
 
-  std::byte* data_ = nullptr;                   // null: owns nothing
-  std::uint32_t size_ = 0;                      // bytes in use, <= capacity
-  std::uint32_t written_ = 0;                   // bytes from the start that may have been written
-  const detail::block_class* class_ = nullptr;  // meaningless while data_ is null
+  std::byte* data_ = nullptr;  // null: owns nothing
+  std::uint32_t size_ = 0;     // bytes in use, <= capacity
+  std::uint32_t written_ = 0;  // bytes from the start that may have been written, or written_unknown
+  std::uintptr_t home_ = 0;    // the block_class and a tag; meaningless while data_ is null
 };
 
 static_assert(sizeof(buffer) <= 24);

@@ -35,9 +35,9 @@ struct pool_options {
   page_source* pages = nullptr;
 };
 
-/// The most bytes one buffer may have. Larger requests are refused: a handle keeps its size in 32
-/// bits, and single operations of Asio misreport from 2 GiB on anyway (chriskohlhoff/asio#1443).
-inline constexpr std::size_t buffer_bytes_max = 0xffff'ffff;
+/// The most bytes one buffer may have. Larger requests are refused: single operations of Asio misreport
+/// from 2 GiB on (chriskohlhoff/asio#1443), and a handle keeps its size in 31 bits.
+inline constexpr std::size_t buffer_bytes_max = 0x7fff'ffff;
 
 /// acquire() could not. Says how many bytes were asked for. What it says is kept inside: no
 /// allocation, nothing thrown by copying.

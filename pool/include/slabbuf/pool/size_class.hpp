@@ -3,20 +3,19 @@
 // Threads: immutable after construction; any number of threads may read one table.
 // Lifetime: a value, no allocation outlives it. A pool keeps a copy.
 //
-// Lookup costs a handful of instructions whatever the table. A size falls into a bucket made of its
-// binary exponent and the `mantissa_bits_` bits below it, the scheme of floating point (HdrHistogram
-// calls it log-linear):
+// Lookup costs nine instructions. A size falls into a bucket made of its binary exponent and the three
+// bits below it, the scheme of floating point (HdrHistogram calls it log-linear):
 //
-//     size + 2^m   1 x x | x x x x x x x          m = mantissa_bits_
-//                  `-m-'   ignored                bucket = exponent : mantissa
+//     size + 8   1 x x x | x x x x x x          bucket = exponent : mantissa
+//                `--m--'   ignored
 //
-// Each bucket names the smallest class that can serve its smallest size. At most one class ends
-// inside a bucket, because m is chosen so; then one comparison settles the rest. Tables so dense
-// that no m up to 5 is enough search among the classes of the bucket, at most 8 steps.
+// Each bucket names the smallest class that can serve its smallest size; where one class ends inside
+// a bucket, a comparison settles the rest. Buckets in which more than one ends (tables denser than
+// four to eight classes a doubling) and those above the largest class name no class at all: they lead off the
+// fast path, to a binary search of at most seven steps.
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -56,49 +55,39 @@ class size_class_table {
   /// Index of the smallest class of at least `size` bytes; npos when even the largest is smaller.
   std::size_t find(std::size_t size) const noexcept {
     const std::size_t index = index_for(size);
-    return index == count_ ? npos : index;
+    return index != count_ ? index : find_slow(size);
   }
 
   /// Index of the class of exactly `size` bytes, or npos.
   std::size_t find_exact(std::size_t size) const noexcept {
-    const std::size_t index = index_for(size);
-    return sizes_[index] == size ? index : npos;
+    const std::size_t index = find(size);
+    return index != npos && sizes_[index] == size ? index : npos;
   }
 
-  /// As find(), with count() instead of npos: an index every array of count() + 1 elements has.
-  std::size_t index_for(std::size_t size) const noexcept {
-    if (size > largest_) [[unlikely]]
-      return count_;
-    std::size_t index = first_[bucket_of(size)];
+  /// As find(), or count() where that takes a search or finds nothing: what a fast path indexes an
+  /// array of count() + 1 elements with.
+  [[gnu::always_inline]] std::size_t index_for(std::size_t size) const noexcept {
+    // The bias gives every size an exponent of at least 3. A size so large that it wraps around gets a
+    // smaller one, and a bucket that names no class.
+    const std::size_t biased = (size + bias) | 1;
+    const std::size_t exponent = 63 ^ static_cast<std::size_t>(__builtin_clzll(biased));
+    std::size_t index = first_[exponent * 8 + (biased >> ((exponent - 3) & 63))];
     index += static_cast<std::size_t>(sizes_[index] < size);
-    if (sizes_[index] < size) [[unlikely]]
-      return index_in_dense_bucket(size);
     return index;
   }
 
  private:
-  std::size_t bucket_of(std::size_t size) const noexcept {
-    // The bias makes every exponent at least m: shifting m + 1 bits out leaves the exponent above m.
-    const std::size_t biased = size + bias_;
-    const auto shift = static_cast<unsigned>(std::bit_width(biased >> mantissa_bits_ >> 1U));
-    return (std::size_t{shift} << mantissa_bits_) + (biased >> shift);
-  }
-  void build();
-  bool fill_buckets(unsigned mantissa_bits);
-  std::size_t index_in_dense_bucket(std::size_t size) const noexcept;
+  static constexpr std::size_t bias = 8;
+  // Exponents up to 63, eight buckets each; the leading one of the mantissa adds eight.
+  static constexpr std::size_t bucket_count = 64 * 8 + 8;
 
-  static constexpr unsigned mantissa_bits_max = 5;
-  // The bucket of size_max, the largest there is, and the ones before it: exponents above m, and the
-  // 2m values that m bits and the leading one can have.
-  static constexpr std::size_t bucket_count_max =
-      ((std::size_t{30} - mantissa_bits_max) << mantissa_bits_max) + (std::size_t{2} << mantissa_bits_max);
+  void fill_buckets() noexcept;
+  std::size_t find_slow(std::size_t size) const noexcept;
 
-  unsigned mantissa_bits_ = 0;                          // m of the picture
-  std::size_t bias_ = 1;                                // 2^m
-  std::size_t largest_ = 0;                             // sizes_[count_ - 1]
-  std::size_t count_ = 0;                               // classes; 1 .. count_max
-  std::array<std::uint8_t, bucket_count_max> first_{};  // bucket -> first class that may serve
-  std::array<std::size_t, count_max + 1> sizes_{};      // [count_] is 0: no size equals it
+  std::size_t largest_ = 0;                         // sizes_[count_ - 1]
+  std::size_t count_ = 0;                           // classes; 1 .. count_max
+  std::array<std::uint8_t, bucket_count> first_{};  // bucket -> first class that may serve, or count_
+  std::array<std::size_t, count_max + 1> sizes_{};  // ascending; from count_ on SIZE_MAX, which serves all
 };
 
 }  // namespace slabbuf

@@ -12,7 +12,7 @@
 // in `partial`, every other in `full`. For the depot: charged == sum of blocks_out x class size + oversize bytes.
 #pragma once
 
-#include <slabbuf/pool/detail/free_block.hpp>
+#include <slabbuf/pool/detail/bin.hpp>
 #include <slabbuf/pool/detail/region.hpp>
 #include <slabbuf/pool/detail/slab.hpp>
 #include <slabbuf/pool/memory_budget.hpp>
@@ -48,8 +48,7 @@ class optional_mutex {
 class depot {
  public:
   /// `classes` has `class_count` entries, ascending, and outlives the depot.
-  depot(page_source& pages, std::size_t budget_bytes_max, const block_class* classes, std::size_t class_count,
-        bool shared);
+  depot(page_source& pages, std::size_t budget_bytes_max, const bin* classes, std::size_t class_count, bool shared);
   depot(const depot&) = delete;
   depot& operator=(const depot&) = delete;
   ~depot();
@@ -61,10 +60,10 @@ class depot {
 
   /// Takes up to `count` (at least one) blocks of class `index`. When the budget has no room for all
   /// of them, it takes one.
-  batch take(std::size_t index, free_block* blocks, std::uint32_t count) noexcept;
+  batch take(std::size_t index, std::byte** blocks, std::uint32_t count) noexcept;
 
   /// Puts `count` blocks of class `index` back.
-  void put(std::size_t index, const free_block* blocks, std::uint32_t count) noexcept;
+  void put(std::size_t index, std::byte* const* blocks, std::uint32_t count) noexcept;
 
   struct oversize_block {
     std::byte* data;  // null: see `why`
@@ -109,11 +108,11 @@ class depot {
 
   slab* grow(class_depot& in, std::size_t index) noexcept;
   void retire(class_depot& in, slab* empty) noexcept;
-  void put_one(class_depot& in, std::size_t index, free_block block) noexcept;
+  void put_one(class_depot& in, std::size_t index, std::byte* block) noexcept;
 
   page_source& pages_;
   memory_budget budget_;
-  const block_class* const classes_;
+  const bin* const classes_;
   const std::size_t class_count_;
   const std::unique_ptr<class_depot[]> depots_;
 

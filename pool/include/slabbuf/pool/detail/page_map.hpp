@@ -25,6 +25,14 @@ inline constexpr std::size_t granule_bytes = std::size_t{64} << 10;
 
 class page_map {
  public:
+  /// Whether the map can hold all of a mapping: addresses of 48 bits. User space stays below that unless
+  /// asked not to (5-level paging, with a hint).
+  static bool can_find(const void* base, std::size_t size) noexcept {
+    const auto begin = reinterpret_cast<std::uintptr_t>(base);
+    return begin < address_end && size <= address_end - begin;
+  }
+  static constexpr std::uintptr_t address_end = std::uintptr_t{1} << 48;
+
   static slab* find(const void* address) noexcept {
     const auto bits = reinterpret_cast<std::uintptr_t>(address);
     if ((bits >> 48) != 0) [[unlikely]]

@@ -5,15 +5,20 @@
 // their way home leads through it.
 //
 //     acquire / release                       one thread_cache a thread; a local_pool has just one
-//        |                                    found through `thread_memo`, a thread's last pool
+//        |                                    found through thread_slots, a place for each pool
 //     thread_cache  <-- half a bin -->  depot (slabs, budget)  <-- runs -->  page source
+//
+// A block is cleared by whoever gives it back, as far as it was written, so everything in a bin or a
+// slab is zero already: taking one is a lookup and a pop, and what one owner wrote does not lie about
+// until the next one comes. (Under zeroing::none nothing is cleared.)
 //
 // A thread that exits gives back what it cached; the counts it made are kept in `retired_`.
 #pragma once
 
+#include <slabbuf/pool/detail/bin.hpp>
 #include <slabbuf/pool/detail/depot.hpp>
-#include <slabbuf/pool/detail/free_block.hpp>
 #include <slabbuf/pool/detail/thread_cache.hpp>
+#include <slabbuf/pool/detail/thread_slots.hpp>
 #include <slabbuf/pool/pool_options.hpp>
 #include <slabbuf/pool/size_class.hpp>
 #include <slabbuf/pool/stats.hpp>
@@ -22,18 +27,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 
 namespace slabbuf::detail {
-
-/// The cache this thread used last. Constant-initialised and trivial, so that reaching it costs one
-/// instruction and it can be used while other thread-local objects are being destroyed.
-struct thread_memo {
-  std::uint64_t pool_id;  // 0: none; ids are never reused, so a dead pool's memo matches nothing
-  thread_cache* cache;
-};
-inline constinit thread_local thread_memo memo_of_thread{0, nullptr};
 
 class pool_core {
  public:
@@ -44,47 +42,68 @@ class pool_core {
   ~pool_core();
 
   struct taken {
-    std::byte* data;  // null: see `why`
+    std::byte* data;
     const block_class* of;
-    refusal why;
+  };
+  struct taken_or_refused : taken {
+    refusal why;  // none when `data` is not null
   };
 
-  /// A block of at least `size` bytes; `cleared`: zero as far as the policy says.
-  taken take(std::size_t size, bool cleared) noexcept {
-    thread_cache* const cache = current_cache();
-    const std::size_t index = classes_table_.index_for(size);
-    free_block block;
-    if (cache == nullptr || !cache->pop(index, block)) [[unlikely]] {
-      const refusal why = take_slow(index, size, block);
-      if (why != refusal::none) return {nullptr, nullptr, why};
-      if (index == classes_table_.count()) return {block.data(), &classes_[index], refusal::none};
+  /// A block of at least `size` bytes from this thread's bins. False: ask take_slow(). `shared` as told
+  /// to the constructor.
+  template <bool shared>
+  [[gnu::always_inline]] bool take(std::size_t size, taken& got) noexcept {
+    const std::size_t index = table_.index_for(size);
+    const std::size_t offset = index * bin_stride;
+    got.of = &bin_at(classes_, offset).of;
+    if constexpr (shared) {
+      const slot_guard bins(slot_in_thread_);  // not the class's: that is known later
+      return bins.at(offset).pop(got.data);
+    } else {
+      return bin_at(classes_, offset).pop(got.data);
     }
-    if (cleared) block.clear(classes_[index].size);
-    return {block.data(), &classes_[index], refusal::none};
   }
 
-  /// Takes a block back of which the first `written` bytes may have been written.
-  static void give(const block_class& of, std::byte* data, std::uint32_t written) noexcept {
-    const free_block block(data, free_block::units_of(written) & of.units_mask);
-    thread_cache* cache = of.cache;
-    if (cache == nullptr && memo_of_thread.pool_id == of.pool_id) cache = memo_of_thread.cache;
-    if (cache == nullptr || !cache->push(of.index, block)) [[unlikely]]
-      of.pool->give_slow(of, block);
-  }
+  /// The same by way of the depot, and for every size.
+  taken_or_refused take_slow(std::size_t size) noexcept;
 
-  /// Takes a block back by its address alone; all of it may have been written. Reports misuse when
-  /// the address is no block of this pool in use or `size` is more than it has.
-  void give_raw(void* data, std::size_t size) noexcept;
+  /// Clears what the policy says, where the first `written` bytes were; written_unknown: whatever was.
+  [[gnu::always_inline]] static void clear(const block_class& of, std::byte* data, std::uint32_t written) noexcept {
+    if (of.clear == zeroing::none) return;
+    if (of.clear != zeroing::dirty_extent || written >= written_unknown) [[unlikely]]
+      return clear_whole(of, data);
+    if (written != 0) std::memset(data, 0, written);
+  }
+  static constexpr std::uint32_t written_unknown = 0x8000'0000;
+
+  /// Takes a block back that is as clear as it must be.
+  template <bool shared>
+  [[gnu::always_inline]] static void give(const block_class& of, std::byte* data) noexcept {
+    if (!push<shared>(of, data)) [[unlikely]]
+      give_slow(of, data);
+  }
+  static void give_slow(const block_class& of, std::byte* data) noexcept;
+
+  /// Bytes there are.
+  static std::size_t capacity(const taken& got) noexcept;
+
+  /// Marks a block as lent: whoever has it must give it back by give_lent().
+  static void lend(const taken& got) noexcept;
+
+  /// Takes a lent block back by its address alone; all of it may have been written. Reports misuse when
+  /// the address is no lent block of this pool or `size` is more than it has.
+  void give_lent(void* data, std::size_t size) noexcept;
 
   /// Throws what `why` says.
   [[noreturn]] void throw_refused(std::size_t size, refusal why) const;
 
-  const size_class_table& size_classes() const noexcept { return classes_table_; }
+  const size_class_table& size_classes() const noexcept { return table_; }
   std::size_t block_bytes_max() const noexcept { return block_bytes_max_; }
   std::size_t available_bytes() const noexcept { return depot_.budget().available(); }
   void stats(pool_stats& into) const noexcept;
   std::size_t trim() noexcept;
   bool check_invariants() noexcept;
+  bool shared() const noexcept { return local_cache_ == nullptr; }
 
   /// Called by a thread that exits, for its cache.
   void detach(thread_cache* cache) noexcept;
@@ -94,26 +113,42 @@ class pool_core {
   pool_core* next_live = nullptr;  // in the list of live pools, under its lock
 
  private:
-  thread_cache* current_cache() const noexcept {
-    if (local_cache_ != nullptr) return local_cache_;
-    return memo_of_thread.pool_id == id_ ? memo_of_thread.cache : nullptr;
+  friend class live_pools;
+
+  static bin& bin_at(bin* bins, std::size_t offset) noexcept {
+    return *reinterpret_cast<bin*>(reinterpret_cast<char*>(bins) + offset);
   }
-  refusal take_slow(std::size_t index, std::size_t size, free_block& block) noexcept;
-  refusal take_from_depot(std::size_t index, free_block& block) noexcept;
-  void give_slow(const block_class& of, free_block block) noexcept;
-  thread_cache* attach() noexcept;
-  thread_cache* make_cache() noexcept;
+  template <bool shared>
+  [[gnu::always_inline]] static bool push(const block_class& of, std::byte* data) noexcept {
+    if constexpr (shared) {
+      const slot_guard bins(of.slot);
+      return bins.at(of.bin_offset).push(data);
+    } else {
+      // The class is part of its bin: of is the first member.
+      return reinterpret_cast<bin&>(const_cast<block_class&>(of)).push(data);
+    }
+  }
+  static void clear_whole(const block_class& of, std::byte* data) noexcept;
+  taken_or_refused take_oversize(std::size_t size) noexcept;
+  thread_cache::taken take_from_caches(std::size_t index) noexcept;
+  bool reclaim() noexcept;
+  thread_cache* cache_of_this_thread() noexcept;
+  thread_cache* add(std::unique_ptr<thread_cache> made) noexcept;
+  void close_slots() noexcept;
 
-  const std::uint64_t id_;
-  thread_cache* local_cache_ = nullptr;  // not null in a local_pool
-  const size_class_table classes_table_;
-  std::array<block_class, size_class_table::count_max + 1> classes_;  // [count()] is oversize
+  const size_class_table table_;
+  const std::uint64_t id_;  // never used twice in a process
+  const std::unique_ptr<bin[]> classes_owner_;
+  bin* const classes_;                 // one a class, and one for oversize; in a local_pool, its bins, too
+  std::ptrdiff_t slot_in_thread_ = 0;  // block_class::slot of all classes
+  std::size_t slot_ = pool_slots;      // its place in every thread; pool_slots when it has none
   depot depot_;
-  const std::size_t block_bytes_max_;  // of the largest class that fits the budget
-  const std::size_t cache_bytes_max_;  // of one thread
-  memory_budget cache_room_;           // of all threads
+  const std::size_t block_bytes_max_;    // of the largest class that fits the budget
+  const std::size_t cache_bytes_max_;    // of one thread
+  memory_budget cache_room_;             // of all threads
+  thread_cache* local_cache_ = nullptr;  // not null in a local_pool
 
-  mutable std::mutex caches_mutex_;  // guards the list and retired_; never held while a block moves
+  mutable std::mutex caches_mutex_;  // guards the list and retired_; before the lock of a cache
   thread_cache* caches_ = nullptr;
   struct class_counts {
     std::uint64_t acquired;

@@ -5,7 +5,7 @@
 //
 //     region   | granule | granule | granule | ... |     16 MiB, or one run if that is larger
 //     used_      1         1         0                  handed out
-//     dirty_     1         0         1                  may hold bytes other than zero, so resident
+//     resident_  1         0         1                  a block in it may have been touched
 //
 // A mapping costs address space only: memory becomes resident when a block is first touched. Free
 // granules keep theirs, for the next slab of whatever class, until purge().
@@ -27,7 +27,7 @@ class region_set {
 
   struct run {
     std::byte* base;  // null: no memory
-    bool dirty;       // false: every byte is zero
+    bool resident;    // false: nothing was ever touched, so every byte is zero
   };
 
   explicit region_set(page_source& pages) noexcept : pages_(pages) {}
@@ -38,8 +38,8 @@ class region_set {
   /// A run of `bytes`, a multiple of granule_bytes, aligned to a granule.
   run allocate(std::size_t bytes) noexcept;
 
-  /// Gives a run back. `dirty`: whether it may have been written to.
-  void free(std::byte* base, std::size_t bytes, bool dirty) noexcept;
+  /// Gives a run back. `resident`: whether it may be.
+  void free(std::byte* base, std::size_t bytes, bool resident) noexcept;
 
   /// Hands the memory of all free granules back and unmaps regions without a used one. Returns the
   /// bytes that may have been resident and no longer are.
@@ -49,6 +49,9 @@ class region_set {
   std::size_t mapped_bytes() const noexcept { return mapped_bytes_; }
   std::size_t used_bytes() const noexcept { return used_bytes_; }
 
+  /// Bytes that are in no run and may be resident all the same: what purge() would hand back.
+  std::size_t idle_bytes() const noexcept { return idle_bytes_; }
+
  private:
   region* grow(std::size_t granule_count) noexcept;
   region* find(const std::byte* base) const noexcept;
@@ -57,6 +60,7 @@ class region_set {
   region* first_ = nullptr;
   std::size_t mapped_bytes_ = 0;
   std::size_t used_bytes_ = 0;
+  std::size_t idle_bytes_ = 0;
 };
 
 }  // namespace slabbuf::detail

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: MIT
 // One run of address space cut into equal blocks, and the record that says which of them are free.
-// Threads: the depot holds the lock of the slab's class around every call; `base`, `owner` and the
-// geometry never change while the slab is in the page map, so anyone may read those.
+// Threads: the depot holds the lock of the slab's class around every call, but for lend() and
+// reclaim_lent(); `base`, `owner` and the geometry never change while the slab is in the page map, so
+// anyone may read those.
 // Lifetime: from make() to destroy(); the record lives apart from the blocks it describes.
 //
-//     record (heap)   | slab | free bits: 1 a block | resident bits: 1 a block | written units: 16 a block |
-//                        |                            (classes of a page and     (classes of 256 B and
-//                        |                             more)                      more)
+//     record (heap)   | slab | free bits: 1 a block | lent bits: 1 a block | resident bits: 1 a page |
+//                        |
 //                        v base
 //     run (region)    | block 0 | block 1 | ... | block n-1 | rest |      stride = class size, rounded
 //                                                                         up to the block alignment
+// Nothing is ever written into a free block: it is cleared when it comes back (zeroing.hpp), and stays
+// as it is until it is taken.
 // Invariants: free_count == number of free bits; a block is free here, or in one cache, or in use.
 #pragma once
 
-#include <slabbuf/pool/detail/free_block.hpp>
+#include <slabbuf/pool/detail/bin.hpp>
 #include <slabbuf/pool/page_source.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -40,38 +43,49 @@ struct slab {
   std::uint32_t block_count;
   std::uint32_t free_count;
   std::uint32_t hint;            // no free bit in the words before this one
-  bool used;                     // a block was handed out: the run may be resident
-  bool touched;                  // a block came back written (stands for the units where none are kept)
   std::uint64_t* free_bits;      // block_count bits, 1 = free
-  std::uint64_t* resident_bits;  // 1 = may be resident; null for classes below a page
-  std::uint16_t* units;          // per block, null for small classes
+  std::uint64_t* lent_bits;      // block_count bits, 1 = out by get_buffer(); atomic
+  std::uint64_t* resident_bits;  // one for each page of the run, 1 = may be resident
   slab* previous;                // in the depot's list
   slab* next;
 
-  /// A slab with every block free over the run at `base`; `dirty` when the run may not be zero.
-  /// Null when there is no memory for the record.
-  static slab* make(std::byte* base, bool dirty, const slab_geometry& geometry, const block_class& owner) noexcept;
+  /// A slab with every block free over the run at `base`; `resident` when the run may be. Null when
+  /// there is no memory for the record.
+  static slab* make(std::byte* base, bool resident, const slab_geometry& geometry, const block_class& owner) noexcept;
   static void destroy(slab* dying) noexcept;
 
   /// Takes up to `count` free blocks, lowest address first. Returns how many.
-  std::uint32_t take(free_block* blocks, std::uint32_t count) noexcept;
+  std::uint32_t take(std::byte** blocks, std::uint32_t count) noexcept;
 
   /// Puts one block back. False when it is free already or is no block of this slab.
-  bool put(free_block block) noexcept;
+  bool put(const std::byte* block) noexcept;
 
-  /// Hands the memory of free blocks back to the system, where blocks are whole pages. Returns the
-  /// bytes that may have been resident.
+  /// Hands the memory of pages without a block in use back to the system. Returns the bytes that may
+  /// have been resident.
   std::size_t purge(page_source& pages) noexcept;
+
+  /// Whether any page may be resident.
+  bool resident() const noexcept;
+
+  /// Notes that block `index` has an owner that must put it back by its address. False when it has one
+  /// already.
+  bool lend(std::uint32_t index) noexcept {
+    return (lent_word(index).fetch_or(bit(index), std::memory_order_relaxed) & bit(index)) == 0;
+  }
+  /// The reverse. False when it has none.
+  bool reclaim_lent(std::uint32_t index) noexcept {
+    return (lent_word(index).fetch_and(~bit(index), std::memory_order_relaxed) & bit(index)) != 0;
+  }
 
   /// Index of the block that starts at `address`, or block_count when none does.
   std::uint32_t index_of(const std::byte* address) const noexcept;
 
   bool is_free(std::uint32_t index) const noexcept { return (free_bits[index / 64] >> (index % 64) & 1) != 0; }
 
-  /// Extent that must be cleared in free block `index`.
-  std::uint32_t units_of(std::uint32_t index) const noexcept {
-    if (units != nullptr) return units[index];
-    return touched ? free_block::units_whole : 0;
+ private:
+  static std::uint64_t bit(std::uint32_t index) noexcept { return std::uint64_t{1} << (index % 64); }
+  std::atomic_ref<std::uint64_t> lent_word(std::uint32_t index) noexcept {
+    return std::atomic_ref<std::uint64_t>(lent_bits[index / 64]);
   }
 };
 

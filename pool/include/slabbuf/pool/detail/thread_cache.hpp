@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: MIT
-// Free blocks one thread keeps at hand, so that most gets and puts touch nothing shared.
-// Threads: pop() and push() by the owning thread only; the counters may be read from any thread.
+// Free blocks one thread keeps at hand, so that most gets and puts touch nothing shared: its bins
+// (bin.hpp), and everything about them that is not the fast path.
+// Threads: take(), put() and flush() by the owning thread, reclaim() by any other; the counters may be
+// read from any thread. The lock is taken once for half a bin of blocks.
 // Lifetime: made by a pool when a thread first uses it, taken apart by the pool, when the thread
 // exits or when the pool dies.
 //
-// Per class, an array used as a stack, newest on top (the magazines of Bonwick and Adams, 2001, with
-// DPDK's half-refill and half-flush):
+// DPDK's half-refill and half-flush: an empty bin takes half its room from the depot, a full one gives
+// its older half to it.
 //
-//     floor                 top            ceiling
-//     | oldest | ... | newest |   room       |        an empty bin refills half its room from the
-//                                                     depot, a full one flushes its older half
+// Byte cap: sum over classes of room x class size <= bytes_max, and over all caches of the pool <= the
+// limit of `room_of_all`. A bin starts without room, doubles when it was the bottleneck, and takes the
+// room from the other bins when all is given out, so the caps hold whatever the sizes asked for.
 //
-// Byte cap: sum over classes of (ceiling - floor) x class size <= bytes_max, and over all caches of the
-// pool <= the limit of `room_of_all`. A bin starts without room, doubles when it was the bottleneck,
-// and takes the room from the other bins when all is given out, so the caps hold whatever the sizes
-// asked for. Cost of pop() and push(): one compare, two
-// moves, one count. The count is of pops; pushes follow from the depth and what the depot counts.
+// Invariant: while the thread's slot is closed, only holders of the lock touch the bins.
 #pragma once
 
+#include <slabbuf/pool/detail/bin.hpp>
 #include <slabbuf/pool/detail/depot.hpp>
-#include <slabbuf/pool/detail/free_block.hpp>
+#include <slabbuf/pool/detail/thread_slots.hpp>
 #include <slabbuf/pool/memory_budget.hpp>
 #include <slabbuf/pool/size_class.hpp>
 
@@ -33,86 +32,74 @@ namespace slabbuf::detail {
 
 class thread_cache {
  public:
-  /// Null when there is no memory for it. Of `classes` there are `class_count`. Room is charged to
-  /// `room_of_all`, which the caches of a pool share.
-  static std::unique_ptr<thread_cache> make(depot& from, const block_class* classes, std::size_t class_count,
-                                            std::size_t bytes_max, memory_budget& room_of_all) noexcept;
+  /// The cache of a local_pool: its bins are the pool's own, always open. Null when there is no memory.
+  static std::unique_ptr<thread_cache> make(depot& from, bin* bins, std::size_t class_count, std::size_t bytes_max,
+                                            memory_budget& room_of_all) noexcept;
+
+  /// The cache of the calling thread for a concurrent_pool, with bins like `classes`. Its slot opens
+  /// with the first take() or put().
+  static std::unique_ptr<thread_cache> make_of_thread(depot& from, const bin* classes, std::size_t class_count,
+                                                      std::size_t bytes_max, memory_budget& room_of_all,
+                                                      std::size_t slot) noexcept;
 
   thread_cache(const thread_cache&) = delete;
   thread_cache& operator=(const thread_cache&) = delete;
-  ~thread_cache() = default;
+  ~thread_cache();
 
-  /// Takes a block of class `index` (class_count finds nothing). False: call refill().
-  bool pop(std::size_t index, free_block& block) noexcept {
-    bin& from = bins_[index];
-    free_block* const top = from.top.load(std::memory_order_relaxed);
-    if (top == from.floor) [[unlikely]]
-      return false;
-    block = *(top - 1);
-    from.top.store(top - 1, std::memory_order_relaxed);
-    from.popped.store(from.popped.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    return true;
-  }
+  struct taken {
+    std::byte* block;  // null: see `why`
+    refusal why;
+  };
 
-  /// Puts a block of class `index` in. False when the bin is full: call flush_half().
-  bool push(std::size_t index, free_block block) noexcept {
-    bin& to = bins_[index];
-    free_block* const top = to.top.load(std::memory_order_relaxed);
-    if (top == to.ceiling) [[unlikely]]
-      return false;
-    *top = block;
-    to.top.store(top + 1, std::memory_order_relaxed);
-    return true;
-  }
+  /// Takes a block of class `index`: where the fast path found none, with half a bin for later.
+  taken take(std::size_t index) noexcept;
 
-  /// Fetches from the depot: one block for the caller and half a bin for later.
-  refusal refill(std::size_t index, free_block& block) noexcept;
-
-  /// Sends the older half of a full bin to the depot and puts `block` in.
-  void flush_half(std::size_t index, free_block block) noexcept;
+  /// Puts a block in where the fast path found no room: the older half of the bin goes to the depot.
+  void put(std::size_t index, std::byte* block) noexcept;
 
   /// Sends everything to the depot and gives the room back. Returns whether there was anything.
   bool flush() noexcept;
 
-  // What stats() reads. Relaxed: each is one number that only this thread changes.
-  std::uint64_t depth(std::size_t index) const noexcept {
-    return static_cast<std::uint64_t>(bins_[index].top.load(std::memory_order_relaxed) - bins_[index].floor);
-  }
-  std::uint64_t acquired(std::size_t index) const noexcept {
-    return bins_[index].popped.load(std::memory_order_relaxed) + misses(index);
-  }
+  /// flush(), by another thread: the owner finds its slot closed and comes by way of take() or put().
+  /// With `only_idle`, does nothing when the owner used the cache since the last look. False, too, when
+  /// the owner could not be kept out.
+  bool reclaim(bool only_idle) noexcept;
+
+  /// Closes the slot for good: by the owner as it exits, or by whoever knows that it is elsewhere.
+  void close() noexcept;
+
+  // What stats() reads: each is one number that only this thread changes.
+  std::uint64_t depth(std::size_t index) const noexcept { return bins_[index].depth(); }
+  std::uint64_t acquired(std::size_t index) const noexcept { return bins_[index].popped() + misses(index); }
   std::uint64_t misses(std::size_t index) const noexcept { return misses_[index].load(std::memory_order_relaxed); }
 
   thread_cache* next = nullptr;  // in the pool's list, under the pool's lock
   thread_cache* previous = nullptr;
 
  private:
-  struct bin {
-    std::atomic<free_block*> top{nullptr};  // one past the newest
-    free_block* floor = nullptr;            // oldest; set once
-    free_block* ceiling = nullptr;          // end of the room
-    std::atomic<std::uint64_t> popped{0};   // blocks handed out by pop()
-  };
-
-  thread_cache(depot& from, const block_class* classes, std::size_t class_count, std::size_t bytes_max,
-               memory_budget& room_of_all, std::unique_ptr<free_block[]> storage) noexcept;
-  static std::uint32_t room_max(std::size_t class_size, std::size_t bytes_max) noexcept;
-  std::uint32_t room(std::size_t index) const noexcept;
+  thread_cache(depot& from, bin* bins, std::size_t class_count, std::size_t bytes_max, memory_budget& room_of_all,
+               thread_slots* owner, std::size_t slot) noexcept;
+  std::uint64_t room_max(std::size_t index) const noexcept;
+  void open() noexcept;
+  bool flush_locked() noexcept;
   void grow(std::size_t index) noexcept;
-  void shrink(std::size_t index, std::uint32_t wanted) noexcept;
-  void flush_oldest(std::size_t index, std::uint32_t count) noexcept;
-
-  std::array<bin, size_class_table::count_max + 1> bins_;
-  std::array<std::atomic<std::uint64_t>, size_class_table::count_max> misses_{};  // blocks handed out by refill()
+  void shrink(std::size_t index, std::uint64_t wanted) noexcept;
+  void flush_oldest(std::size_t index, std::uint64_t count) noexcept;
+  std::uint64_t use() const noexcept;
 
   depot& depot_;
-  const block_class* const classes_;
+  bin* const bins_;
   const std::size_t class_count_;
   const std::size_t bytes_max_;
   memory_budget& room_of_all_;
+  thread_slots* const owner_;  // null in a local_pool
+  const std::size_t slot_;
+
+  optional_mutex mutex_;
   std::size_t room_bytes_ = 0;  // sum of room x class size, charged to room_of_all_
   std::size_t victim_ = 0;      // the bin to take room from next
-  std::unique_ptr<free_block[]> storage_;
+  std::uint64_t last_use_ = 0;  // use() when reclaim() last looked
+  std::array<std::atomic<std::uint64_t>, size_class_table::count_max> misses_{};  // handed out by take()
 };
 
 }  // namespace slabbuf::detail

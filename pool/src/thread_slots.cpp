@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+#include <slabbuf/pool/detail/thread_slots.hpp>
+
+#include <slabbuf/pool/size_class.hpp>
+
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace slabbuf::detail {
+
+bin closed_bins[size_class_table::count_max + 1];
+
+bool heavy_barrier() noexcept {
+  static const bool registered = ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+  return registered && ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+}  // namespace slabbuf::detail
