@@ -428,6 +428,26 @@ TYPED_TEST(basic_pool_test, WithoutACacheEveryBufferStillComesBack) {
   EXPECT_TRUE(pool.check_invariants());
 }
 
+// One small block in use keeps its own page, not its slab.
+TYPED_TEST(basic_pool_test, TrimReturnsThePagesBetweenSmallBlocksInUse) {
+  support::failing_page_source pages;
+  TypeParam pool(support::with_pages(pages));
+  constexpr std::size_t size = 256;
+  constexpr std::size_t count = 16384;  // 4 MiB
+  std::vector<buffer> kept;
+  {
+    std::vector<buffer> all;
+    for (std::size_t index = 0; index < count; ++index) all.push_back(pool.acquire(size));
+    for (std::size_t index = 0; index < count; index += 256) kept.push_back(std::move(all[index]));
+  }
+  kept.front().data()[0] = std::byte{42};
+  const std::size_t trimmed_bytes = pool.trim();
+  EXPECT_GE(trimmed_bytes, count * size - 2 * kept.size() * page_size());
+  EXPECT_GE(pages.purged_bytes(), trimmed_bytes);
+  EXPECT_EQ(kept.front().data()[0], std::byte{42});
+  EXPECT_EQ(pool.acquire(size).data()[0], std::byte{0});
+}
+
 TYPED_TEST(basic_pool_test, PoolsKeepApart) {
   TypeParam first;
   TypeParam second;

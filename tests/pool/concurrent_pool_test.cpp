@@ -74,6 +74,43 @@ TEST(concurrent_pool_test, AThreadThatOnlyReleasesGivesTheBlocksOnToTheOthers) {
   }
 }
 
+// What a thread has cached is out of reach for others, until the budget would have to say no.
+TEST(concurrent_pool_test, ReclaimsWhatOtherThreadsHaveCachedBeforeItRefuses) {
+  if (!detail::heavy_barrier()) GTEST_SKIP() << "no membarrier(2) here";
+  constexpr std::size_t size = 4096;
+  constexpr std::size_t count = 256;
+  concurrent_pool pool({.budget_bytes_max = count * size});
+  std::latch released(3);
+  std::latch checked(1);
+  std::vector<std::thread> idle;
+  for (int thread = 0; thread < 3; ++thread) {
+    idle.emplace_back([&] {
+      for (int index = 0; index < 40; ++index) {
+        std::vector<buffer> held;
+        for (int each = 0; each < 20; ++each) held.push_back(pool.try_acquire(size));
+      }
+      released.count_down();
+      checked.wait();
+      EXPECT_TRUE(pool.try_acquire(100)) << "a thread whose cache was taken goes on";
+    });
+  }
+  released.wait();
+  EXPECT_GT(pool.stats().cached, 0U);
+  {
+    std::vector<buffer> all;
+    for (std::size_t index = 0; index < count; ++index) {
+      all.push_back(pool.try_acquire(size));
+      EXPECT_TRUE(all.back()) << index;
+    }
+    EXPECT_FALSE(pool.try_acquire(1));
+    EXPECT_EQ(pool.stats().cached, 0U);
+    EXPECT_EQ(pool.stats().bytes_high_water, count * size);
+  }
+  checked.count_down();
+  for (std::thread& each : idle) each.join();
+  EXPECT_TRUE(pool.check_invariants());
+}
+
 TEST(concurrent_pool_test, RawBlocksAndOversizeBuffersMayBeReleasedOnAnyThreadToo) {
   support::failing_page_source pages;
   concurrent_pool pool(support::with_pages(pages));

@@ -4,7 +4,7 @@
 //     other_pool        a block of another pool is put
 //     not_a_block       an address inside a block is put
 //     size_mismatch     more is put than the block has
-//     double_put        a block is put twice (noticed when the cache is flushed)
+//     double_put        a block is put twice, or has an owner that did not get it by get_buffer()
 //     pool_died_in_use  a pool is destroyed while a buffer is out
 #include <slabbuf/pool/failure.hpp>
 
@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -94,16 +95,36 @@ TYPED_TEST(failure_death_test, ReportsASizeTheBlockDoesNotHave) {
   this->pool_.put_buffer(large);
 }
 
-TYPED_TEST(failure_death_test, ReportsABlockPutTwiceWhenTheCacheIsFlushed) {
+TYPED_TEST(failure_death_test, ReportsABlockPutTwiceAtOnce) {
   const raw_buffer raw = this->pool_.get_buffer(100);
   EXPECT_DEATH(
       {
         this->pool_.put_buffer(raw);
         this->pool_.put_buffer(raw);
-        this->pool_.trim();
+        std::_Exit(0);
+      },
+      "slabbuf: double_put: .*size 100, class 128");
+  this->pool_.put_buffer(raw);
+}
+
+TYPED_TEST(failure_death_test, ReportsABlockThatABufferOwns) {
+  const buffer owner = this->pool_.acquire(100);
+  void* const address = const_cast<std::byte*>(owner.data());
+  EXPECT_DEATH(
+      {
+        this->pool_.put_buffer(address, 100);
+        std::_Exit(0);
       },
       "slabbuf: double_put");
-  this->pool_.put_buffer(raw);
+  EXPECT_DEATH(
+      {
+        const raw_buffer raw = this->pool_.get_buffer(100);
+        this->pool_.put_buffer(raw);
+        const buffer next = this->pool_.acquire(100);  // the same block
+        this->pool_.put_buffer(raw);
+        std::_Exit(0);
+      },
+      "slabbuf: double_put");
 }
 
 TYPED_TEST(failure_death_test, ReportsAnOversizeBlockPutTwice) {

@@ -135,6 +135,15 @@ TEST(concurrent_pool_stress, HoldsWithATightBudget) {
   run_rounds(options);
 }
 
+// So tight that threads take each other's caches away all the time.
+TEST(concurrent_pool_stress, HoldsWhileThreadsReclaimFromEachOther) {
+  support::failing_page_source pages;
+  pool_options options = support::with_pages(pages);
+  options.size_classes = {64, 1024, 32768};
+  options.budget_bytes_max = std::size_t{700} << 10;
+  run_rounds(options);
+}
+
 TEST(concurrent_pool_stress, HoldsWithSmallCachesAndOddClasses) {
   support::failing_page_source pages;
   pool_options options = support::with_pages(pages);

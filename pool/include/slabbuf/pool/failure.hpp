@@ -17,7 +17,7 @@ enum class misuse {
   other_pool,        // the address belongs to another pool
   not_a_block,       // the address is inside a block, not at its start
   size_mismatch,     // the size given back is larger than the block
-  double_put,        // the block is in the pool already
+  double_put,        // the block is in the pool already, or its owner did not get it by get_buffer()
   pool_died_in_use,  // the pool was destroyed while buffers were out
 };
 
