@@ -17,7 +17,7 @@
 namespace slabbuf::bench {
 namespace {
 
-constinit thread_local std::uint64_t allocations = 0;
+constinit thread_local heap_use used{0, 0};
 
 // Hides from the compiler what is done with the memory, or it drops the pair of calls altogether.
 void* volatile sink = nullptr;
@@ -25,13 +25,13 @@ void* volatile sink = nullptr;
 }  // namespace
 
 bool allocation_counting_available() noexcept {
-  const std::uint64_t before = allocations;
+  const std::uint64_t before = used.allocations;
   sink = std::malloc(1);
   std::free(sink);
-  return allocations != before;
+  return used.allocations != before;
 }
 
-std::uint64_t allocations_of_this_thread() noexcept { return allocations; }
+heap_use heap_use_of_this_thread() noexcept { return used; }
 
 }  // namespace slabbuf::bench
 
@@ -75,8 +75,9 @@ void look_up(Function& into, const char* name) {
   next = found;
 }
 
-inline const next_heap& counted() noexcept {
-  ++slabbuf::bench::allocations;
+inline const next_heap& counted(std::size_t bytes) noexcept {
+  ++slabbuf::bench::used.allocations;
+  slabbuf::bench::used.bytes += bytes;
   // The first allocation of a program happens before it has a second thread.
   if (!looked_up) [[unlikely]]
     look_up_next();
@@ -88,18 +89,20 @@ inline const next_heap& counted() noexcept {
 // NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the C library's names are reserved ones
 extern "C" {
 
-void* malloc(std::size_t size) noexcept { return counted().malloc(size); }
+void* malloc(std::size_t size) noexcept { return counted(size).malloc(size); }
 
-void* calloc(std::size_t count, std::size_t size) noexcept { return counted().calloc(count, size); }
+void* calloc(std::size_t count, std::size_t size) noexcept { return counted(count * size).calloc(count, size); }
 
-void* realloc(void* memory, std::size_t size) noexcept { return counted().realloc(memory, size); }
+void* realloc(void* memory, std::size_t size) noexcept { return counted(size).realloc(memory, size); }
 
-void* memalign(std::size_t alignment, std::size_t size) noexcept { return counted().memalign(alignment, size); }
+void* memalign(std::size_t alignment, std::size_t size) noexcept { return counted(size).memalign(alignment, size); }
 
-void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept { return counted().memalign(alignment, size); }
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  return counted(size).memalign(alignment, size);
+}
 
 int posix_memalign(void** memory, std::size_t alignment, std::size_t size) noexcept {
-  void* const found = counted().memalign(alignment, size);
+  void* const found = counted(size).memalign(alignment, size);
   if (found == nullptr) return ENOMEM;
   *memory = found;
   return 0;

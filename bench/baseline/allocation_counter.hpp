@@ -4,7 +4,7 @@
 // Threads: each counts its own.
 // Lifetime: from the first allocation of the program on.
 //
-// It costs each allocation one increment and one jump, and passes it to the malloc that would have been
+// It costs each allocation two additions and one jump, and passes it to the malloc that would have been
 // called: a preloaded allocator is still the one that is measured.
 #pragma once
 
@@ -15,7 +15,12 @@ namespace slabbuf::bench {
 /// Whether allocations are seen: not under a sanitizer, whose own malloc must stay.
 bool allocation_counting_available() noexcept;
 
-/// Allocations of this thread so far.
-std::uint64_t allocations_of_this_thread() noexcept;
+struct heap_use {
+  std::uint64_t allocations;
+  std::uint64_t bytes;  // asked for
+};
+
+/// Of this thread so far.
+heap_use heap_use_of_this_thread() noexcept;
 
 }  // namespace slabbuf::bench

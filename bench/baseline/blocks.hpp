@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the pools are measured against: the heap, and the least that any pool must do.
+// What the pools are measured against: the heap, the standard's pools, and the least that any pool must do.
 // Threads: one for each object.
 // Lifetime: blocks die before what they were taken from.
 //
@@ -12,8 +12,11 @@
 #include <array>
 #include <cassert>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <memory_resource>
+#include <new>
 #include <vector>
 
 namespace slabbuf::bench {
@@ -43,6 +46,57 @@ class heap_blocks {
   }
 };
 
+/// calloc and free: memory that is zero, as a pool's is.
+class zeroed_heap_blocks {
+ public:
+  explicit zeroed_heap_blocks(const size_class_table&) {}
+
+  class block {
+   public:
+    explicit block(std::size_t size) : bytes_(static_cast<std::byte*>(std::calloc(1, size))) {
+      if (bytes_ == nullptr) throw std::bad_alloc();
+    }
+    std::byte* data() noexcept { return bytes_.get(); }
+
+   private:
+    struct free_it {
+      void operator()(std::byte* bytes) const noexcept { std::free(bytes); }
+    };
+    std::unique_ptr<std::byte, free_it> bytes_;
+  };
+
+  block take(std::size_t size) { return block(size); }
+};
+
+/// std::pmr::unsynchronized_pool_resource or synchronized_pool_resource, with its usual settings but for the
+/// largest block it pools: that of the largest class.
+template <class Resource>
+class pmr_blocks {
+ public:
+  explicit pmr_blocks(const size_class_table& classes)
+      : resource_({.max_blocks_per_chunk = 0, .largest_required_pool_block = classes.largest()}) {}
+
+  class block {
+   public:
+    block(Resource& from, std::size_t size)
+        : from_(from), size_(size), data_(static_cast<std::byte*>(from.allocate(size))) {}
+    block(const block&) = delete;
+    block& operator=(const block&) = delete;
+    ~block() { from_.deallocate(data_, size_); }
+    std::byte* data() noexcept { return data_; }
+
+   private:
+    Resource& from_;
+    std::size_t size_;
+    std::byte* data_;
+  };
+
+  block take(std::size_t size) { return block(resource_, size); }
+
+ private:
+  Resource resource_;
+};
+
 /// The limit: a stack of pointers for each class, filled beforehand. It cannot grow, knows no owner, finds no
 /// mistake and counts nothing.
 template <clearing clear>
@@ -55,7 +109,7 @@ class array_blocks {
   explicit array_blocks(const size_class_table& classes) : classes_(classes), stacks_(classes.count()) {
     for (std::size_t index = 0; index < classes.count(); ++index) {
       for (std::byte*& each : stacks_[index].blocks) {
-        memory_.push_back(std::make_unique<std::byte[]>(classes.size_of(index)));
+        memory_.push_back(std::make_unique_for_overwrite<std::byte[]>(classes.size_of(index)));
         each = memory_.back().get();
       }
     }

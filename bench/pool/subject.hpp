@@ -4,12 +4,13 @@
 // Lifetime: blocks die before the subject they were taken from.
 #pragma once
 
+#include <slabbuf/pool/buffer.hpp>
 #include <slabbuf/pool/pool_options.hpp>
 #include <slabbuf/pool/stats.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -29,11 +30,37 @@ inline void write(std::byte* data, std::size_t size, writing what) noexcept {
   keep(data);  // or the compiler leaves out the clearing of what is about to be written
   switch (what) {
     case writing::first_byte: *data = std::byte{1}; break;
-    case writing::first_64: std::memset(data, 1, std::min<std::size_t>(size, 64)); break;
+    case writing::first_64: size >= 64 ? std::memset(data, 1, 64) : std::memset(data, 1, size); break;
     case writing::all: std::memset(data, 1, size); break;
   }
   keep(data);
 }
+
+/// Room for one block that need not be movable: what take() returns is made in place.
+template <class Taken>
+class holder {
+ public:
+  holder() noexcept {}
+  holder(const holder&) = delete;
+  holder& operator=(const holder&) = delete;
+  ~holder() { reset(); }
+
+  template <class Subject>
+  void take(Subject& subject, std::size_t size) {
+    reset();
+    ::new (static_cast<void*>(&taken_)) Taken(subject.take(size));
+    full_ = true;
+  }
+  void reset() noexcept {
+    if (std::exchange(full_, false)) taken_.~Taken();
+  }
+
+ private:
+  union {
+    Taken taken_;
+  };
+  bool full_ = false;
+};
 
 /// A local_pool or a concurrent_pool.
 template <class Pool, zeroing zero, writing what>
@@ -45,7 +72,7 @@ class pool_subject {
     auto taken = pool_.acquire(size);
     // data() would say that all was written, and the whole block would be cleared for the next holder.
     if constexpr (what == writing::first_64) {
-      write(taken.writable(std::min<std::size_t>(size, 64)).data(), size, what);
+      write((size >= 64 ? taken.writable(64) : taken.writable(size)).data(), size, what);
     } else {
       write(taken.data(), size, what);
     }
@@ -53,6 +80,7 @@ class pool_subject {
   }
 
   std::optional<pool_stats> stats() const { return pool_.stats(); }
+  void trim() { pool_.trim(); }
 
  private:
   static pool_options options(const size_class_table& classes) {
@@ -62,6 +90,33 @@ class pool_subject {
     return chosen;
   }
 
+  Pool pool_;
+};
+
+/// The pair without an owner, of a pool that clears nothing.
+template <class Pool>
+class raw_subject {
+ public:
+  explicit raw_subject(const size_class_table& classes) : pool_({.size_classes = classes, .zero = zeroing::none}) {}
+
+  auto take(std::size_t size) {
+    struct owner {
+      owner(Pool& from, std::size_t asked) : pool(from), block(from.get_buffer(asked)) {
+        write(block.data, asked, writing::first_byte);
+      }
+      owner(const owner&) = delete;
+      owner& operator=(const owner&) = delete;
+      ~owner() { pool.put_buffer(block); }
+      Pool& pool;
+      raw_buffer block;
+    };
+    return owner(pool_, size);
+  }
+
+  std::optional<pool_stats> stats() const { return pool_.stats(); }
+  void trim() { pool_.trim(); }
+
+ private:
   Pool pool_;
 };
 
@@ -80,6 +135,7 @@ class block_subject {
   }
 
   std::optional<pool_stats> stats() const { return std::nullopt; }
+  void trim() {}
 
  private:
   Blocks blocks_;

@@ -252,12 +252,14 @@ void pool_core::give_slow(const block_class& of, std::byte* data) noexcept {
 }
 
 std::size_t pool_core::capacity(const taken& got) noexcept {
-  return got.of->size != 0 ? got.of->size : page_map::find(got.data)->span_bytes;
+  if (got.of->size != 0) return got.of->size;
+  const slab* const record = page_map::find(got.data);
+  return record != nullptr ? record->span_bytes : 0;
 }
 
 void pool_core::lend(const taken& got) noexcept {
   slab* const record = page_map::find(got.data);
-  if (!record->lend(record->index_of(got.data))) [[unlikely]]
+  if (record == nullptr || !record->lend(record->index_of(got.data))) [[unlikely]]
     report_misuse({misuse::double_put, got.data, 0, got.of->size});
 }
 
@@ -347,20 +349,23 @@ void pool_core::stats(pool_stats& into) const noexcept {
   for (std::size_t index = 0; index < into.class_count; ++index) {
     class_stats& one = into.class_storage[index];
     const std::uint64_t uncached = uncached_acquired_[index].load(std::memory_order_relaxed);
+    one = {};
     one.size = classes_[index].of.size;
     one.acquired = retired_[index].acquired + uncached;
     one.misses = retired_[index].misses + uncached;
-    one.cached = 0;
     for (const thread_cache* each = caches_; each != nullptr; each = each->next) {
       one.acquired += each->acquired(index);
       one.misses += each->misses(index);
       one.cached += each->depth(index);
     }
+    // Most programs use few of the classes.
+    one.slabs = depot_.slab_count(index);
+    into.slabs += one.slabs;
+    if (one.acquired == 0) continue;
     const std::uint64_t out = depot_.blocks_out(index);
     one.in_use = out > one.cached ? out - one.cached : 0;  // a batch in flight is not counted twice
     one.released = one.acquired > one.in_use ? one.acquired - one.in_use : 0;
     one.hits = one.acquired > one.misses ? one.acquired - one.misses : 0;
-    one.slabs = depot_.slab_count(index);
 
     into.acquired += one.acquired;
     into.hits += one.hits;
@@ -369,7 +374,6 @@ void pool_core::stats(pool_stats& into) const noexcept {
     into.in_use_bytes += one.in_use * one.size;
     into.cached += one.cached;
     into.cached_bytes += one.cached * one.size;
-    into.slabs += one.slabs;
   }
   into.released = into.acquired > into.in_use ? into.acquired - into.in_use : 0;
 }

@@ -149,6 +149,7 @@ class buffer {
         home_(reinterpret_cast<std::uintptr_t>(__builtin_assume_aligned(got.of, detail::bin_stride)) | tag) {}
 
   const detail::block_class& class_of() const noexcept {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): a pointer and a tag in one word
     return *reinterpret_cast<const detail::block_class*>(home_ & ~tag_mask);
   }
   void mark(std::uint32_t count) noexcept {
