@@ -251,6 +251,21 @@ void pool_core::give_slow(const block_class& of, std::byte* data) noexcept {
   pool.depot_.put(of.index, &data, 1);
 }
 
+bool pool_core::give_by_address(void* memory, std::size_t written) noexcept {
+  const slab* const record = page_map::find(memory);
+  auto* const block = static_cast<std::byte*>(memory);
+  // What follows an oversize buffer within its last granule may be anybody's.
+  if (record == nullptr || (record->owner->size == 0 && record->base != block)) return false;
+  const block_class& of = *record->owner;
+  if (of.size == 0) {
+    give_slow(of, block);
+    return true;
+  }
+  clear(of, block, static_cast<std::uint32_t>(written < of.size ? written : of.size));
+  of.pool->shared() ? give<true>(of, block) : give<false>(of, block);
+  return true;
+}
+
 std::size_t pool_core::capacity(const taken& got) noexcept {
   if (got.of->size != 0) return got.of->size;
   const slab* const record = page_map::find(got.data);

@@ -46,10 +46,14 @@ bool test_bit(const std::uint64_t* words, std::size_t index) noexcept {
 
 }  // namespace
 
-slab_geometry slab_geometry::of(std::size_t class_size) noexcept {
+std::size_t slab_geometry::alignment_of(std::size_t class_size) noexcept {
   const std::size_t divisor = std::size_t{1} << std::countr_zero(class_size);
-  std::size_t alignment = std::min(divisor, page_size());
-  if (class_size >= block_alignment) alignment = std::max(alignment, block_alignment);
+  const std::size_t alignment = std::min(divisor, page_size());
+  return class_size >= block_alignment ? std::max(alignment, block_alignment) : alignment;
+}
+
+slab_geometry slab_geometry::of(std::size_t class_size) noexcept {
+  const std::size_t alignment = alignment_of(class_size);
   slab_geometry geometry{};
   geometry.stride = round_up(class_size, alignment);
   const std::size_t wanted = std::min(geometry.stride * blocks_per_slab_wanted, span_bytes_usual_max);

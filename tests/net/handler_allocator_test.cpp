@@ -74,7 +74,7 @@ TEST(HandlerAllocator, KnowsThatWhatFollowsAnOversizeBufferIsNotItsPools) {
   concurrent_pool pool;
   const buffer oversize = pool.acquire((std::size_t{1} << 20) + 1);  // 1 MiB and a page: the granule goes on
   auto* const neighbour = const_cast<std::byte*>(oversize.data()) + oversize.capacity();
-  EXPECT_FALSE(net::detail::free_to_pool(neighbour, 1));
+  EXPECT_FALSE(detail::pool_core::give_by_address(neighbour, 1));
   EXPECT_EQ(pool.stats().oversize_in_use, 1U);
 }
 

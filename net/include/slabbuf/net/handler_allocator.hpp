@@ -12,8 +12,6 @@
 #pragma once
 
 #include <slabbuf/pool/basic_pool.hpp>
-#include <slabbuf/pool/detail/page_map.hpp>
-#include <slabbuf/pool/detail/slab.hpp>
 
 #include <asio/bind_allocator.hpp>
 
@@ -41,19 +39,6 @@ inline void* allocate_from_pool(slabbuf::detail::pool_core& pool, std::size_t by
   core::taken got;
   if (pool.shared() ? pool.take<true>(bytes, got) : pool.take<false>(bytes, got)) return got.data;
   return pool.take_slow(bytes).data;
-}
-
-/// False when the memory is no pool's. Nothing here is ever as large as an oversize buffer, but the heap
-/// may have what follows one within its last granule.
-inline bool free_to_pool(void* memory, std::size_t bytes) noexcept {
-  using core = slabbuf::detail::pool_core;
-  const slabbuf::detail::slab* const record = slabbuf::detail::page_map::find(memory);
-  if (record == nullptr || record->owner->size == 0) return false;
-  const slabbuf::detail::block_class& of = *record->owner;
-  auto* const block = static_cast<std::byte*>(memory);
-  core::clear(of, block, static_cast<std::uint32_t>(bytes));
-  of.pool->shared() ? core::give<true>(of, block) : core::give<false>(of, block);
-  return true;
 }
 
 }  // namespace detail
@@ -84,7 +69,8 @@ class handler_allocator {
   }
 
   void deallocate(T* memory, std::size_t count) noexcept {
-    if (!detail::free_to_pool(memory, count * sizeof(T))) ::operator delete (memory, std::align_val_t{alignof(T)});
+    if (!slabbuf::detail::pool_core::give_by_address(memory, count * sizeof(T)))
+      ::operator delete (memory, std::align_val_t{alignof(T)});
   }
 
   template <class U>

@@ -10,6 +10,7 @@
 #include <slabbuf/pool/local_pool.hpp>
 #include <slabbuf/pool/memory_budget.hpp>
 #include <slabbuf/pool/page_source.hpp>
+#include <slabbuf/pool/pmr_resource.hpp>
 #include <slabbuf/pool/pool_options.hpp>
 #include <slabbuf/pool/size_class.hpp>
 #include <slabbuf/pool/stats.hpp>

@@ -90,6 +90,10 @@ class pool_core {
   }
   static void give_slow(const block_class& of, std::byte* data) noexcept;
 
+  /// Takes back, by its address alone, a block that take() or take_slow() gave to somebody who keeps no
+  /// block_class; the first `written` bytes may have been written. False when the address is no pool's.
+  static bool give_by_address(void* memory, std::size_t written) noexcept;
+
   /// Bytes there are.
   static std::size_t capacity(const taken& got) noexcept;
 

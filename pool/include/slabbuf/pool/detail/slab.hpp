@@ -33,6 +33,9 @@ struct slab_geometry {
   /// A multiple of the alignment: the largest power of two that divides the class size, at most a
   /// page, and 64 bytes at least from 64 bytes on.
   static slab_geometry of(std::size_t class_size) noexcept;
+
+  /// That alignment.
+  static std::size_t alignment_of(std::size_t class_size) noexcept;
 };
 
 struct slab {
