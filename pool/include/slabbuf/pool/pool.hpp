@@ -6,6 +6,7 @@
 
 #include <slabbuf/pool/buffer.hpp>
 #include <slabbuf/pool/concurrent_pool.hpp>
+#include <slabbuf/pool/exposition.hpp>
 #include <slabbuf/pool/failure.hpp>
 #include <slabbuf/pool/local_pool.hpp>
 #include <slabbuf/pool/memory_budget.hpp>
