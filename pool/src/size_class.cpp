@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace slabbuf {
@@ -20,6 +22,72 @@ std::vector<std::size_t> doublings(std::size_t smallest, std::size_t largest) {
   sizes.push_back(largest);
   return sizes;
 }
+
+// Sizes ascending and distinct, 1 <= class_count <= their number. Dynamic programming: the best use of k
+// classes for the first j sizes puts the last class at size j and leaves the rest to k - 1. Where that rest
+// ends moves right with j (the waste satisfies the quadrangle inequality), so each row is filled by divide
+// and conquer: k n log n steps.
+class waste_table {
+ public:
+  explicit waste_table(const std::vector<size_class_table::size_count>& sizes) : sizes_(sizes) {
+    for (const auto& each : sizes_) {
+      counts_.push_back(counts_.back() + static_cast<double>(each.count));
+      bytes_.push_back(bytes_.back() + static_cast<double>(each.count) * static_cast<double>(each.size));
+    }
+  }
+
+  std::vector<std::size_t> least(std::size_t class_count) {
+    const std::size_t n = sizes_.size();
+    std::vector<double> before(n + 1, std::numeric_limits<double>::infinity());
+    before[0] = 0;
+    std::vector<std::vector<std::uint32_t>> starts(class_count, std::vector<std::uint32_t>(n + 1));
+    for (std::size_t row = 0; row < class_count; ++row) {
+      std::vector<double> now(n + 1, std::numeric_limits<double>::infinity());
+      fill(before, now, starts[row], {1, n}, {0, n - 1});
+      before = std::move(now);
+    }
+    std::vector<std::size_t> classes;
+    for (std::size_t end = n, row = class_count; row-- > 0; end = starts[row][end])
+      classes.push_back(sizes_[end - 1].size);
+    std::reverse(classes.begin(), classes.end());
+    return classes;
+  }
+
+ private:
+  struct range {
+    std::size_t first;
+    std::size_t last;  // included
+  };
+
+  // Waste of one class for the sizes [first, end).
+  double of(std::size_t first, std::size_t end) const {
+    return static_cast<double>(sizes_[end - 1].size) * (counts_[end] - counts_[first]) - (bytes_[end] - bytes_[first]);
+  }
+
+  // The ends in `ends`, whose best starts lie in `candidates`.
+  void fill(const std::vector<double>& before, std::vector<double>& now, std::vector<std::uint32_t>& starts, range ends,
+            range candidates) const {
+    const std::size_t end = (ends.first + ends.last) / 2;
+    for (std::size_t start = candidates.first; start <= std::min(candidates.last, end - 1); ++start) {
+      const double waste = before[start] + of(start, end);
+      if (waste >= now[end]) continue;
+      now[end] = waste;
+      starts[end] = static_cast<std::uint32_t>(start);
+    }
+    // With no class left for the sizes before it, an end has no start: it says nothing about the others.
+    const bool found = now[end] < std::numeric_limits<double>::infinity();
+    if (ends.first < end) {
+      fill(before, now, starts, {ends.first, end - 1}, {candidates.first, found ? starts[end] : candidates.last});
+    }
+    if (end < ends.last) {
+      fill(before, now, starts, {end + 1, ends.last}, {found ? starts[end] : candidates.first, candidates.last});
+    }
+  }
+
+  const std::vector<size_class_table::size_count>& sizes_;
+  std::vector<double> counts_{0};  // of the sizes before each
+  std::vector<double> bytes_{0};
+};
 
 }  // namespace
 
@@ -56,6 +124,29 @@ size_class_table::size_class_table(std::span<const std::size_t> sizes) {
 
 size_class_table size_class_table::powers_of_two(std::size_t smallest, std::size_t largest) {
   return size_class_table(doublings(smallest, largest));
+}
+
+size_class_table size_class_table::tune(std::span<const size_count> histogram, std::size_t classes_max) {
+  if (classes_max == 0 || classes_max > count_max) {
+    throw std::invalid_argument("size_class_table: " + std::to_string(classes_max) + " classes are not 1 to " +
+                                std::to_string(count_max));
+  }
+  std::vector<size_count> sizes(histogram.begin(), histogram.end());
+  std::erase_if(sizes, [](const size_count& each) { return each.count == 0; });
+  std::sort(sizes.begin(), sizes.end(), [](const size_count& a, const size_count& b) { return a.size < b.size; });
+  std::size_t distinct = 0;
+  for (const size_count& each : sizes) {
+    if (distinct != 0 && sizes[distinct - 1].size == each.size) {
+      sizes[distinct - 1].count += each.count;
+    } else {
+      sizes[distinct++] = each;
+    }
+  }
+  sizes.resize(distinct);
+  if (sizes.empty()) throw std::invalid_argument("size_class_table: a histogram without requests");
+  if (sizes.front().size == 0) throw std::invalid_argument("size_class_table: a histogram with a size of zero");
+
+  return size_class_table(waste_table(sizes).least(std::min(classes_max, distinct)));
 }
 
 std::size_t size_class_table::size_of(std::size_t index) const {

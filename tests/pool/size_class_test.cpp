@@ -3,12 +3,19 @@
 // around every boundary where it is not.
 #include <slabbuf/pool/size_class.hpp>
 
+#include "support/seeded_random.hpp"
+
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <numeric>
+#include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace slabbuf {
@@ -193,6 +200,73 @@ TEST(size_class_test, PowersOfTwoRefuseOtherEnds) {
     EXPECT_THROW(static_cast<void>(size_class_table::powers_of_two(each[0], each[1])), std::invalid_argument)
         << each[0] << " .. " << each[1];
   }
+}
+
+using histogram = std::vector<size_class_table::size_count>;
+
+std::uint64_t waste(const size_class_table& table, const histogram& requests) {
+  std::uint64_t bytes = 0;
+  for (const auto& each : requests) bytes += each.count * (table.size_of(table.find(each.size)) - each.size);
+  return bytes;
+}
+
+// The least waste of any table of at most `classes_max` of the sizes, by trying them all.
+std::uint64_t least_waste(const histogram& requests, std::size_t classes_max) {
+  std::uint64_t least = UINT64_MAX;
+  for (unsigned chosen = 1; chosen < 1U << requests.size(); ++chosen) {
+    if (static_cast<std::size_t>(std::popcount(chosen)) > classes_max) continue;
+    sizes classes;
+    for (std::size_t index = 0; index < requests.size(); ++index) {
+      if ((chosen >> index & 1) != 0) classes.push_back(requests[index].size);
+    }
+    std::sort(classes.begin(), classes.end());
+    const auto largest = std::max_element(requests.begin(), requests.end(),
+                                          [](const auto& a, const auto& b) { return a.size < b.size; });
+    if (classes.back() != largest->size) continue;
+    least = std::min(least, waste(size_class_table(std::span<const std::size_t>(classes)), requests));
+  }
+  return least;
+}
+
+TEST(size_class_tune_test, WastesTheLeastOfAllTables) {
+  support::seeded_random random(402);
+  for (int round = 0; round < 200; ++round) {
+    std::set<std::size_t> distinct;
+    for (std::size_t count = random.between(1, 9); count > 0; --count) distinct.insert(random.between(1, 3000));
+    histogram requests;
+    for (const std::size_t size : distinct) requests.push_back({size, random.between(1, 1000)});
+    std::swap(requests.front(), requests.back());  // any order
+    for (std::size_t classes_max = 1; classes_max <= 10; ++classes_max) {
+      const size_class_table tuned = size_class_table::tune(requests, classes_max);
+      EXPECT_LE(tuned.count(), classes_max);
+      EXPECT_EQ(waste(tuned, requests), least_waste(requests, classes_max)) << round << ", " << classes_max;
+    }
+  }
+}
+
+TEST(size_class_tune_test, AddsUpWhatIsNamedTwiceAndIgnoresWhatWasNeverAskedFor) {
+  const histogram requests{{100, 5}, {300, 1}, {100, 5}, {200, 3}, {5000, 0}};
+  const size_class_table tuned = size_class_table::tune(requests, 2);
+  ASSERT_EQ(tuned.count(), 2U);
+  EXPECT_EQ(tuned.size_of(0), 100U);
+  EXPECT_EQ(tuned.size_of(1), 300U);
+}
+
+TEST(size_class_tune_test, TakesEverySizeThereIs) {
+  histogram requests;
+  for (std::size_t size = 1; size <= 100'000; ++size) requests.push_back({size, 1 + size % 7});
+  const size_class_table tuned = size_class_table::tune(requests, size_class_table::count_max);
+  EXPECT_EQ(tuned.count(), size_class_table::count_max);
+  EXPECT_EQ(tuned.largest(), 100'000U);
+}
+
+TEST(size_class_tune_test, RefusesWhatMakesNoTable) {
+  EXPECT_THROW(size_class_table::tune(histogram{}, 5), std::invalid_argument);
+  EXPECT_THROW(size_class_table::tune(histogram{{100, 0}}, 5), std::invalid_argument);
+  EXPECT_THROW(size_class_table::tune(histogram{{0, 1}, {100, 1}}, 1), std::invalid_argument);
+  EXPECT_THROW(size_class_table::tune(histogram{{size_class_table::size_max + 1, 1}}, 5), std::invalid_argument);
+  EXPECT_THROW(size_class_table::tune(histogram{{100, 1}}, 0), std::invalid_argument);
+  EXPECT_THROW(size_class_table::tune(histogram{{100, 1}}, size_class_table::count_max + 1), std::invalid_argument);
 }
 
 }  // namespace

@@ -44,6 +44,19 @@ class size_class_table {
   /// Throws std::invalid_argument otherwise.
   static size_class_table powers_of_two(std::size_t smallest, std::size_t largest);
 
+  /// How often a size was asked for.
+  struct size_count {
+    std::size_t size;  // in bytes
+    std::uint64_t count;
+  };
+
+  /// The table of at most `classes_max` classes in which the requests of `histogram` waste the least: the
+  /// sum of class size - size over all of them is minimal. The histogram may be in any order and name a
+  /// size more than once; its largest size is the largest class. Takes time in n log n of its sizes, and
+  /// allocates. Throws std::invalid_argument when the histogram has no requests, a size is zero or above
+  /// size_max, or `classes_max` is not 1 .. count_max; std::bad_alloc.
+  static size_class_table tune(std::span<const size_count> histogram, std::size_t classes_max);
+
   std::size_t count() const noexcept { return count_; }
 
   /// Bytes in class `index`. Throws std::out_of_range when there is no such class.
