@@ -40,7 +40,7 @@ inline void write(std::byte* data, std::size_t size, writing what) noexcept {
 template <class Taken>
 class holder {
  public:
-  holder() noexcept {}
+  holder() noexcept {}  // NOLINT(modernize-use-equals-default): that would be deleted, for the union
   holder(const holder&) = delete;
   holder& operator=(const holder&) = delete;
   ~holder() { reset(); }

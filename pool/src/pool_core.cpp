@@ -394,8 +394,7 @@ void pool_core::stats(pool_stats& into) const noexcept {
 }
 
 std::size_t pool_core::trim() noexcept {
-  thread_cache* const cache = cache_of_this_thread();
-  if (cache != nullptr) cache->flush();
+  reclaim();
   return depot_.trim();
 }
 

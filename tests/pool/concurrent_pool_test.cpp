@@ -75,26 +75,40 @@ TEST(concurrent_pool_test, AThreadThatOnlyReleasesGivesTheBlocksOnToTheOthers) {
 }
 
 // What a thread has cached is out of reach for others, until the budget would have to say no.
-TEST(concurrent_pool_test, ReclaimsWhatOtherThreadsHaveCachedBeforeItRefuses) {
+TEST(concurrent_pool_test, ReclaimsWhatOtherThreadsHaveCachedToTrimAndBeforeItRefuses) {
   if (!detail::heavy_barrier()) GTEST_SKIP() << "no membarrier(2) here";
   constexpr std::size_t size = 4096;
   constexpr std::size_t count = 256;
   concurrent_pool pool({.budget_bytes_max = count * size});
   std::latch released(3);
+  std::latch used_again(1);
+  std::latch released_again(3);
   std::latch checked(1);
   std::vector<std::thread> idle;
   for (int thread = 0; thread < 3; ++thread) {
     idle.emplace_back([&] {
-      for (int index = 0; index < 40; ++index) {
-        std::vector<buffer> held;
-        for (int each = 0; each < 20; ++each) held.push_back(pool.try_acquire(size));
-      }
+      const auto use = [&] {
+        for (int index = 0; index < 40; ++index) {
+          std::vector<buffer> held;
+          for (int each = 0; each < 20; ++each) held.push_back(pool.try_acquire(size));
+        }
+      };
+      use();
       released.count_down();
+      used_again.wait();
+      use();
+      released_again.count_down();
       checked.wait();
       EXPECT_TRUE(pool.try_acquire(100)) << "a thread whose cache was taken goes on";
     });
   }
   released.wait();
+  EXPECT_GT(pool.stats().cached, 0U);
+  EXPECT_GT(pool.trim(), 0U);
+  EXPECT_EQ(pool.stats().cached, 0U) << "of all threads";
+  EXPECT_EQ(pool.stats().bytes, 0U);
+  used_again.count_down();
+  released_again.wait();
   EXPECT_GT(pool.stats().cached, 0U);
   {
     std::vector<buffer> all;
@@ -252,19 +266,6 @@ TEST(concurrent_pool_test, AThreadLocalDestructorMayBeTheFirstToUseAPool) {
   EXPECT_EQ(pool.stats().cached, 0U);
   EXPECT_EQ(pool.stats().threads, 0U);
   EXPECT_TRUE(pool.check_invariants());
-}
-
-TEST(concurrent_pool_test, TrimEmptiesTheCacheOfTheCallingThreadOnly) {
-  concurrent_pool pool;
-  warm_up(pool);
-  const std::uint64_t cached_here = pool.stats().cached;
-  on_another_thread([&] {
-    warm_up(pool);
-    pool.trim();
-    EXPECT_EQ(pool.stats().cached, cached_here);
-  });
-  pool.trim();
-  EXPECT_EQ(pool.stats().cached, 0U);
 }
 
 // A queue with room for a few buffers: what a server does between an acceptor and its workers.

@@ -74,8 +74,9 @@ class basic_pool {
     return now;
   }
 
-  /// Empties the calling thread's cache and gives the memory of free blocks back to the system.
-  /// Returns the bytes that may have been resident and no longer are. Takes time: for idle moments.
+  /// Empties the caches of all threads (the caller's alone where membarrier(2) is forbidden) and gives the memory of
+  /// free blocks back to the system. Returns the bytes that may have been resident and no longer are. Takes time: for
+  /// idle moments.
   std::size_t trim() noexcept { return core_.trim(); }
 
   const size_class_table& size_classes() const noexcept { return core_.size_classes(); }
