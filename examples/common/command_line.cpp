@@ -10,8 +10,10 @@
 #include <cctype>
 #include <charconv>
 #include <cstdio>
+#include <new>
 #include <stdexcept>
 #include <string_view>
+#include <typeinfo>
 
 namespace slabbuf::examples {
 namespace {
@@ -164,7 +166,9 @@ int run_program(CLI::App& app, int argument_count, char** arguments, const std::
   try {
     return body();
   } catch (const std::exception& fault) {
-    fmt::print(stderr, "{}: {}\n", app.get_name(), fault.what());
+    // What the standard library says of memory it cannot have is the name of a type.
+    const char* const reason = typeid(fault) == typeid(std::bad_alloc) ? "not enough memory" : fault.what();
+    fmt::print(stderr, "{}: {}\n", app.get_name(), reason);
     return exit_failure;
   }
 }

@@ -7,6 +7,7 @@
 #include <asio/ip/tcp.hpp>
 
 #include <memory>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -44,14 +45,31 @@ echo_service::echo_service(const echo_options& options) : shared_(options) {
 
 echo_service::~echo_service() {
   for (const std::unique_ptr<echo_shard>& each : shards_) each->stop();
+  let_threads_go();
   for (std::thread& each : threads_) each.join();
 }
 
+void echo_service::let_threads_go() {
+  all_started_.store(true);
+  all_started_.notify_all();
+}
+
 void echo_service::start() {
+  for (const std::unique_ptr<echo_shard>& each : shards_) each->start();
   threads_.reserve(shards_.size());
   for (std::size_t index = 1; index < shards_.size(); ++index) {
-    threads_.emplace_back([shard = shards_[index].get()] { shard->run(); });
+    // None serves before all are there: where the last one cannot be had, the others end unused.
+    try {
+      threads_.emplace_back([this, shard = shards_[index].get()] {
+        all_started_.wait(false);
+        shard->run();
+      });
+    } catch (const std::system_error& fault) {
+      throw std::system_error(
+          fault.code(), "cannot start thread " + std::to_string(index + 1) + " of " + std::to_string(shards_.size()));
+    }
   }
+  let_threads_go();
 }
 
 void echo_service::run() {

@@ -11,6 +11,7 @@
 
 #include <asio/ip/tcp.hpp>
 
+#include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -38,8 +39,11 @@ class echo_service {
   void drain();
 
  private:
+  void let_threads_go();
+
   echo_shared shared_;
   std::vector<std::unique_ptr<echo_shard>> shards_;
+  std::atomic<bool> all_started_{false};
   std::vector<std::thread> threads_;  // one for each shard but the first
 };
 

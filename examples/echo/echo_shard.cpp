@@ -55,9 +55,12 @@ echo_shard::echo_shard(echo_shared& shared, const asio::ip::tcp::endpoint& endpo
 // must leave those alone.
 echo_shard::~echo_shard() { dying_ = true; }
 
-void echo_shard::run() {
+void echo_shard::start() {
   accept();
   start_idle_timer();
+}
+
+void echo_shard::run() {
   for (;;) {
     try {
       context_.run();

@@ -53,6 +53,9 @@ class echo_shard {
   echo_shard& operator=(const echo_shard&) = delete;
   ~echo_shard();
 
+  /// What run() begins with. Before it, from any thread; throws std::bad_alloc.
+  void start();
+
   /// Serves until drained or stopped. A connection for which there is no memory is dropped; any other
   /// exception is a defect.
   void run();
