@@ -21,7 +21,7 @@ struct field {
   std::uint64_t Stats::*member;
 };
 
-constexpr std::array<field<pool_stats>, 19> totals{{
+constexpr std::array<field<pool_stats>, 22> totals{{
     {"acquired", true, "Buffers handed out, oversize included.", &pool_stats::acquired},
     {"released", true, "Buffers come back.", &pool_stats::released},
     {"hits", true, "Buffers handed out from a cache.", &pool_stats::hits},
@@ -33,17 +33,20 @@ constexpr std::array<field<pool_stats>, 19> totals{{
     {"cached_bytes", false, "Bytes of these blocks.", &pool_stats::cached_bytes},
     {"slabs", false, "Slabs of all classes.", &pool_stats::slabs},
     {"slab_bytes", false, "Bytes of address space they cover.", &pool_stats::slab_bytes},
+    {"resident_bytes", false, "Bytes of memory that may be there for the pool.", &pool_stats::resident_bytes},
+    {"retained_bytes", false, "Bytes of address space without memory behind it.", &pool_stats::retained_bytes},
     {"oversize", true, "Buffers larger than the largest class.", &pool_stats::oversize},
     {"oversize_in_use", false, "Of those, not come back.", &pool_stats::oversize_in_use},
     {"oversize_bytes", false, "Bytes of their pages.", &pool_stats::oversize_bytes},
     {"uncached", true, "Operations of threads that could not have a cache.", &pool_stats::uncached},
     {"threads", false, "Threads that have a cache.", &pool_stats::threads},
+    {"samples_dropped", true, "Sampled acquisitions for which there was no record left.", &pool_stats::samples_dropped},
     {"bytes", false, "Bytes that count against the budget.", &pool_stats::bytes},
     {"bytes_high_water", false, "Most that ever did.", &pool_stats::bytes_high_water},
     {"budget_bytes_max", false, "The budget; absent when there is none.", &pool_stats::budget_bytes_max},
 }};
 
-constexpr std::array<field<class_stats>, 7> per_class{{
+constexpr std::array<field<class_stats>, 8> per_class{{
     {"acquired", true, "Buffers of the class handed out.", &class_stats::acquired},
     {"released", true, "Buffers of the class come back.", &class_stats::released},
     {"hits", true, "Buffers of the class handed out from a cache.", &class_stats::hits},
@@ -51,6 +54,7 @@ constexpr std::array<field<class_stats>, 7> per_class{{
     {"in_use", false, "Buffers of the class handed out and not come back.", &class_stats::in_use},
     {"cached", false, "Free blocks of the class in the caches of threads.", &class_stats::cached},
     {"slabs", false, "Slabs of the class.", &class_stats::slabs},
+    {"high_water", false, "Most blocks of the class in use and cached at once.", &class_stats::high_water},
 }};
 
 bool is_absent(std::uint64_t pool_stats::*member, std::uint64_t value) {
@@ -148,16 +152,20 @@ std::string to_text(const pool_stats& stats) {
     add(text, "charged  %" PRIu64 " bytes, at most %" PRIu64 ", budget %" PRIu64 "\n", stats.bytes,
         stats.bytes_high_water, stats.budget_bytes_max);
   }
-  add(text, "slabs    %" PRIu64 ", %" PRIu64 " bytes of address space\n", stats.slabs, stats.slab_bytes);
+  add(text, "slabs    %" PRIu64 ", %" PRIu64 " bytes\n", stats.slabs, stats.slab_bytes);
+  add(text, "memory   %" PRIu64 " bytes resident, %" PRIu64 " bytes of address space without\n", stats.resident_bytes,
+      stats.retained_bytes);
   add(text,
       "ever     %" PRIu64 " acquired, %.1f %% from a cache, %" PRIu64 " oversize, %" PRIu64 " refused, %" PRIu64
       " uncached\n",
       stats.acquired, hit_percent, stats.oversize, stats.refused, stats.uncached);
-  add(text, "%10s %14s %14s %12s %10s %10s %8s\n", "class", "acquired", "hits", "misses", "in use", "cached", "slabs");
+  add(text, "%10s %14s %14s %12s %10s %10s %10s %8s\n", "class", "acquired", "hits", "misses", "in use", "cached",
+      "most", "slabs");
   for (const class_stats& one : stats.classes()) {
     if (one.acquired == 0) continue;
-    add(text, "%10zu %14" PRIu64 " %14" PRIu64 " %12" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8" PRIu64 "\n", one.size,
-        one.acquired, one.hits, one.misses, one.in_use, one.cached, one.slabs);
+    add(text,
+        "%10zu %14" PRIu64 " %14" PRIu64 " %12" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8" PRIu64 "\n",
+        one.size, one.acquired, one.hits, one.misses, one.in_use, one.cached, one.high_water, one.slabs);
   }
   return text;
 }

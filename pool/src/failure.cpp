@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/pool/failure.hpp>
 
+#include <execinfo.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 
@@ -12,10 +16,18 @@ void print_report(const misuse_report& report) noexcept {
   if (report.kind == misuse::pool_died_in_use) {
     std::fprintf(stderr, "slabbuf: %s: pool %p destroyed with %zu buffers in use\n", to_string(report.kind),
                  report.address, report.size_bytes);
-    return;
+  } else {
+    std::fprintf(stderr, "slabbuf: %s: address %p, size %zu, class %zu\n", to_string(report.kind), report.address,
+                 report.size_bytes, report.class_size);
   }
-  std::fprintf(stderr, "slabbuf: %s: address %p, size %zu, class %zu\n", to_string(report.kind), report.address,
-               report.size_bytes, report.class_size);
+  if (report.sampled == nullptr) return;
+  const provenance& by = *report.sampled;
+  const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - by.since);
+  std::fprintf(stderr, "slabbuf: block %p was acquired for %zu bytes %lld ms ago by thread %lld at\n", by.data, by.size,
+               static_cast<long long>(age.count()), static_cast<long long>(by.thread));
+  std::fflush(stderr);
+  // Without the heap, which may be what was damaged.
+  ::backtrace_symbols_fd(by.frames.data(), static_cast<int>(by.frame_count), STDERR_FILENO);
 }
 
 // Relaxed: a handler is a plain function, so nothing else is published with it.
@@ -30,6 +42,8 @@ const char* to_string(misuse kind) noexcept {
     case misuse::not_a_block: return "not_a_block";
     case misuse::size_mismatch: return "size_mismatch";
     case misuse::double_put: return "double_put";
+    case misuse::overrun: return "overrun";
+    case misuse::use_after_return: return "use_after_return";
     case misuse::pool_died_in_use: return "pool_died_in_use";
   }
   return "unknown";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/pool/detail/pool_core.hpp>
 
+#include <slabbuf/pool/detail/memory_marks.hpp>
 #include <slabbuf/pool/detail/page_map.hpp>
 #include <slabbuf/pool/detail/slab.hpp>
 #include <slabbuf/pool/failure.hpp>
@@ -29,11 +30,12 @@ std::uint64_t next_pool_id() noexcept {
 // still belong to somebody. Trivially destructible: threads may exit after static objects are gone.
 class live_pools {
  public:
-  /// Returns the place that is the pool's in every thread; pool_slots when all are taken.
-  std::size_t add(pool_core& pool) noexcept {
+  /// Returns the place that is the pool's in every thread; pool_slots when it wants none or all are taken.
+  std::size_t add(pool_core& pool, bool wants_place) noexcept {
     const std::lock_guard lock(mutex_);
     pool.next_live = first_;
     first_ = &pool;
+    if (!wants_place) return pool_slots;
     for (std::size_t slot = 0; slot < pool_slots; ++slot) {
       if (!std::exchange(slot_taken_[slot], true)) return slot;
     }
@@ -128,20 +130,34 @@ std::size_t checked_budget(const pool_options& options) {
   return options.budget_bytes_max;
 }
 
-// One bin for each class, and one for oversize buffers.
-std::unique_ptr<bin[]> make_classes(pool_core& pool, const size_class_table& table, zeroing clear) {
-  auto classes = std::make_unique<bin[]>(table.count() + 1);
-  for (std::size_t index = 0; index <= table.count(); ++index) {
-    const bool oversize = index == table.count();
+// Of oversize buffers, which may not be kept: more is cleared only when it is.
+constexpr std::uint32_t oversize_clear_max = 4096;
+
+// One bin for each class, and one for oversize buffers; and the same for sampled buffers.
+std::unique_ptr<bin[]> make_classes(pool_core& pool, const size_class_table& table, zeroing clear, bool sampled) {
+  const std::size_t count = table.count() + 1;
+  auto classes = std::make_unique<bin[]>(sampled ? 2 * count : count);
+  for (std::size_t index = 0; index < (sampled ? 2 * count : count); ++index) {
+    const bool oversize = index % count == table.count();
     classes[index].of = {.pool = &pool,
-                         .slot = 0,
-                         .bin_offset = index * bin_stride,
-                         .size = oversize ? 0 : table.size_of(index),
-                         .index = static_cast<std::uint32_t>(index),
-                         // Pages of an oversize buffer go back to the system: nobody sees them again.
-                         .clear = oversize ? zeroing::none : clear};
+                         .slot = slot_offset(pool_slots),
+                         .size = oversize ? 0 : table.size_of(index % count),
+                         .bin_offset = static_cast<std::uint32_t>(index % count * bin_stride),
+                         .index = static_cast<std::uint32_t>(index % count),
+                         .clear_max = oversize ? oversize_clear_max : pool_core::written_unknown - 1,
+                         .clear = clear};
   }
   return classes;
+}
+
+// The checks rest on free blocks being zero.
+zeroing effective_zeroing(const pool_options& options) noexcept {
+  return options.harden != hardening::off && options.zero == zeroing::none ? zeroing::dirty_extent : options.zero;
+}
+
+std::unique_ptr<block_checks> make_checks(const pool_options& options) {
+  if (options.harden == hardening::off && !memory_is_watched()) return nullptr;
+  return std::make_unique<block_checks>(options.harden, effective_zeroing(options) != zeroing::none);
 }
 
 }  // namespace
@@ -149,26 +165,34 @@ std::unique_ptr<bin[]> make_classes(pool_core& pool, const size_class_table& tab
 pool_core::pool_core(const pool_options& options, bool shared)
     : table_(options.size_classes),
       id_(next_pool_id()),
-      classes_owner_(make_classes(*this, table_, options.zero)),
+      level_(options.harden),
+      checks_(make_checks(options)),
+      samples_(options.sample_period != 0 ? std::make_unique<sample_log>(options.sample_period) : nullptr),
+      classes_owner_(make_classes(*this, table_, effective_zeroing(options), samples_ != nullptr)),
       classes_(classes_owner_.get()),
+      cache_bytes_max_(std::min(options.cache_bytes_max, options.budget_bytes_max / cache_part_of_budget)),
       depot_(options.pages != nullptr ? *options.pages : page_source::system(), checked_budget(options), classes_,
-             table_.count(), shared),
+             table_.count(), shared, cache_bytes_max_, options.harden),
       block_bytes_max_([&] {
         std::size_t index = table_.count() - 1;
         while (table_.size_of(index) > options.budget_bytes_max) --index;
         return table_.size_of(index);
       }()),
-      cache_bytes_max_(std::min(options.cache_bytes_max, options.budget_bytes_max / cache_part_of_budget)),
       cache_room_(options.budget_bytes_max == memory_budget::unlimited
                       ? memory_budget::unlimited
-                      : options.budget_bytes_max / all_caches_part_of_budget) {
+                      : options.budget_bytes_max / all_caches_part_of_budget),
+      decay_period_(options.decay),
+      next_decay_((std::chrono::steady_clock::now() + decay_period_).time_since_epoch().count()) {
   if (shared) {
-    slot_ = live.add(*this);  // nothing that throws comes after it
+    const bool open = checks_ == nullptr;
+    slot_ = live.add(*this, open);  // nothing that throws comes after it
     slot_in_thread_ = slot_offset(slot_);
     for (std::size_t index = 0; index <= table_.count(); ++index) classes_[index].of.slot = slot_in_thread_;
     return;
   }
-  local_cache_ = add(thread_cache::make(depot_, classes_, table_.count(), cache_bytes_max_, cache_room_));
+  local_cache_ = add(checks_ == nullptr
+                         ? thread_cache::make(depot_, classes_, table_.count(), cache_options(), cache_room_)
+                         : thread_cache::make_closed(depot_, classes_, table_.count(), cache_options(), cache_room_));
   if (local_cache_ == nullptr) throw std::bad_alloc();
 }
 
@@ -178,28 +202,57 @@ pool_core::~pool_core() {
 
   std::uint64_t in_use = depot_.oversize().in_use;
   for (std::size_t index = 0; index < table_.count(); ++index) in_use += depot_.blocks_out(index);
-  if (in_use != 0) report_misuse({misuse::pool_died_in_use, this, static_cast<std::size_t>(in_use), 0});
+  if (in_use == 0) return;
+  provenance oldest;
+  const bool known = samples_ != nullptr && samples_->oldest(oldest);
+  report_misuse({misuse::pool_died_in_use, this, static_cast<std::size_t>(in_use), 0, known ? &oldest : nullptr});
+}
+
+thread_cache::options pool_core::cache_options() const noexcept {
+  return {.bytes_max = cache_bytes_max_,
+          .sample_period = samples_ != nullptr ? samples_->period() : 0,
+          .oldest_first = level_ == hardening::full};
+}
+
+void pool_core::report(misuse kind, const void* address, std::size_t size, std::size_t class_size) const noexcept {
+  provenance last;
+  const bool known = samples_ != nullptr && samples_->find(address, last);
+  report_misuse({kind, address, size, class_size, known ? &last : nullptr});
+}
+
+const block_class& pool_core::class_for(std::size_t index, bool sampled) const noexcept {
+  return classes_[sampled ? table_.count() + 1 + index : index].of;
 }
 
 pool_core::taken_or_refused pool_core::take_slow(std::size_t size) noexcept {
   const std::size_t index = table_.find(size);
-  taken_or_refused got{};
-  if (index == size_class_table::npos) {
-    got = take_oversize(size);
-  } else {
-    const thread_cache::taken found = take_from_caches(index);
-    got = {{found.block, &classes_[index].of}, found.why};
+  const bool oversize = index == size_class_table::npos;
+  const std::size_t class_index = oversize ? table_.count() : index;
+  const thread_cache::taken got = oversize ? take_oversize(size) : take_from_caches(index);
+  if (got.block == nullptr) {
+    refused_.fetch_add(1, std::memory_order_relaxed);
+    return {{nullptr, nullptr}, got.why};
   }
-  if (got.why != refusal::none) refused_.fetch_add(1, std::memory_order_relaxed);
-  return got;
+  const taken_or_refused given{{got.block, &class_for(class_index, got.sampled)}, refusal::none};
+  if (checks_ != nullptr) {
+    if (const auto fault = checks_->take(classes_[class_index].of, got.block)) [[unlikely]]
+      report(*fault, got.block, size, capacity(given));
+  }
+  if (got.sampled) samples_->add(got.block, size, capacity(given));
+  return given;
 }
 
-pool_core::taken_or_refused pool_core::take_oversize(std::size_t size) noexcept {
+thread_cache::taken pool_core::take_oversize(std::size_t size) noexcept {
   const block_class& of = classes_[table_.count()].of;
-  if (size > buffer_bytes_max) return {{nullptr, &of}, refusal::budget};
+  if (size > buffer_bytes_max) return {nullptr, refusal::budget};
   depot::oversize_block made = depot_.take_oversize(size, &of);
   if (made.why == refusal::budget && reclaim()) made = depot_.take_oversize(size, &of);
-  return {{made.data, &of}, made.why};
+  return {made.data, made.why, made.data != nullptr && sample_uncached()};
+}
+
+// Whether to sample an acquisition for which no cache counts.
+bool pool_core::sample_uncached() noexcept {
+  return samples_ != nullptr && sample_clock_.fetch_add(1, std::memory_order_relaxed) % samples_->period() == 0;
 }
 
 thread_cache::taken pool_core::take_from_caches(std::size_t index) noexcept {
@@ -210,7 +263,7 @@ thread_cache::taken pool_core::take_from_caches(std::size_t index) noexcept {
     const depot::batch got = depot_.take(index, &block, 1);
     if (got.count == 0) return {nullptr, got.why};
     uncached_acquired_[index].fetch_add(1, std::memory_order_relaxed);
-    return {block, refusal::none};
+    return {block, refusal::none, sample_uncached()};
   };
   if (cache == nullptr) uncached_.fetch_add(1, std::memory_order_relaxed);
   thread_cache::taken got = attempt();
@@ -224,24 +277,31 @@ thread_cache::taken pool_core::take_from_caches(std::size_t index) noexcept {
   return got;
 }
 
-// Empties every cache that another thread's blocks may be had from. Returns whether any had some.
+// Gives up what is charged and in nobody's hands. Returns whether there was any.
 bool pool_core::reclaim() noexcept {
-  thread_cache* const own = cache_of_this_thread();
-  bool any = own != nullptr && own->flush();
-  if (!shared()) return any;
+  const bool dropped = depot_.drop_oversize(false) != 0;
+  return empty_caches() || dropped;
+}
+
+bool pool_core::empty_caches() noexcept {
+  bool any = false;
   const std::lock_guard lock(caches_mutex_);
-  for (thread_cache* each = caches_; each != nullptr; each = each->next) {
-    if (each != own) any = each->reclaim(false) || any;
-  }
+  for (thread_cache* each = caches_; each != nullptr; each = each->next) any = each->reclaim(false) || any;
   return any;
 }
 
-void pool_core::give_slow(const block_class& of, std::byte* data) noexcept {
-  pool_core& pool = *of.pool;
+void pool_core::give_slow(const block_class& from, std::byte* data) noexcept {
+  pool_core& pool = *from.pool;
+  const block_class& of = pool.classes_[from.index].of;  // that of a sampled buffer is another
+  if (pool.samples_ != nullptr) pool.samples_->returned(data);
+  if (pool.checks_ != nullptr) {
+    if (const auto fault = pool.checks_->give(of, data)) [[unlikely]]
+      pool.report(*fault, data, 0, of.size);
+  }
   if (of.size == 0) {
     slab* const record = page_map::find(data);
     if (record == nullptr || record->owner != &of || record->base != data) [[unlikely]]
-      report_misuse({misuse::double_put, data, 0, 0});
+      pool.report(misuse::double_put, data, 0, 0);
     pool.depot_.put_oversize(record);
     return;
   }
@@ -257,13 +317,16 @@ bool pool_core::give_by_address(void* memory, std::size_t written) noexcept {
   // What follows an oversize buffer within its last granule may be anybody's.
   if (record == nullptr || (record->owner->size == 0 && record->base != block)) return false;
   const block_class& of = *record->owner;
-  if (of.size == 0) {
-    give_slow(of, block);
-    return true;
-  }
-  clear(of, block, static_cast<std::uint32_t>(written < of.size ? written : of.size));
-  of.pool->shared() ? give<true>(of, block) : give<false>(of, block);
+  const std::size_t limit = std::min<std::size_t>(of.size != 0 ? of.size : record->span_bytes, written_unknown);
+  clear(of, block, static_cast<std::uint32_t>(std::min(written, limit)));
+  of.pool->give_back(of, block);
   return true;
+}
+
+// What came back by its address may have been sampled, which a handle would know.
+void pool_core::give_back(const block_class& of, std::byte* block) noexcept {
+  if (samples_ != nullptr) samples_->returned(block);
+  shared() ? give<true>(of, block) : give<false>(of, block);
 }
 
 std::size_t pool_core::capacity(const taken& got) noexcept {
@@ -275,30 +338,40 @@ std::size_t pool_core::capacity(const taken& got) noexcept {
 void pool_core::lend(const taken& got) noexcept {
   slab* const record = page_map::find(got.data);
   if (record == nullptr || !record->lend(record->index_of(got.data))) [[unlikely]]
-    report_misuse({misuse::double_put, got.data, 0, got.of->size});
+    got.of->pool->report(misuse::double_put, got.data, 0, got.of->size);
 }
 
 void pool_core::give_lent(void* data, std::size_t size) noexcept {
   slab* const record = page_map::find(data);
   if (record == nullptr) [[unlikely]]
-    report_misuse({misuse::foreign_pointer, data, size, 0});
+    report(misuse::foreign_pointer, data, size, 0);
   const block_class& of = *record->owner;
   if (of.pool != this) [[unlikely]]
-    report_misuse({misuse::other_pool, data, size, of.size});
+    report(misuse::other_pool, data, size, of.size);
   const std::size_t capacity = of.size != 0 ? of.size : record->span_bytes;
   if (size > capacity) [[unlikely]]
-    report_misuse({misuse::size_mismatch, data, size, capacity});
+    report(misuse::size_mismatch, data, size, capacity);
   auto* const block = static_cast<std::byte*>(data);
   const std::uint32_t index = record->index_of(block);
   if (index == record->block_count) [[unlikely]]
-    report_misuse({misuse::not_a_block, data, size, capacity});
+    report(misuse::not_a_block, data, size, capacity);
   if (!record->reclaim_lent(index)) [[unlikely]]
-    report_misuse({misuse::double_put, data, size, capacity});
+    report(misuse::double_put, data, size, capacity);
   clear(of, block, written_unknown);
-  shared() ? give<true>(of, block) : give<false>(of, block);
+  give_back(of, block);
 }
 
-void pool_core::clear_whole(const block_class& of, std::byte* data) noexcept { std::memset(data, 0, of.size); }
+// More than clear() does by itself. An oversize buffer that will not be kept goes back to the system
+// instead: nobody sees it again.
+void pool_core::clear_slow(const block_class& of, std::byte* data, std::uint32_t written) noexcept {
+  std::size_t bytes = of.size;
+  if (bytes == 0) {
+    const slab* const record = page_map::find(data);
+    if (record == nullptr || !of.pool->depot_.keeps_oversize(record->span_bytes)) return;
+    bytes = record->span_bytes;
+  }
+  std::memset(data, 0, of.clear == zeroing::dirty_extent ? std::min<std::size_t>(written, bytes) : bytes);
+}
 
 void pool_core::throw_refused(std::size_t size, refusal why) const {
   if (size > buffer_bytes_max) throw acquire_failed("is more than one buffer may have,", size, buffer_bytes_max);
@@ -322,7 +395,7 @@ thread_cache* pool_core::cache_of_this_thread() noexcept {
   if (thread_cache* const found = attachments_of_thread.find(id_)) return found;
   if (!attachments_of_thread.reserve()) return nullptr;
   thread_cache* const made =
-      add(thread_cache::make_of_thread(depot_, classes_, table_.count(), cache_bytes_max_, cache_room_, slot_));
+      add(thread_cache::make_of_thread(depot_, classes_, table_.count(), cache_options(), cache_room_, slot_));
   if (made != nullptr) attachments_of_thread.add(id_, made);
   return made;
 }
@@ -348,10 +421,15 @@ void pool_core::stats(pool_stats& into) const noexcept {
   const depot::oversize_counts oversize = depot_.oversize();
   const memory_budget& budget = depot_.budget();
   into.acquired = into.oversize = oversize.acquired;
-  into.hits = into.misses = into.cached = into.cached_bytes = into.slabs = into.threads = 0;
+  into.hits = into.misses = into.slabs = into.threads = 0;
+  into.cached = oversize.kept;
+  into.cached_bytes = oversize.kept_bytes;
   into.in_use = into.oversize_in_use = oversize.in_use;
   into.in_use_bytes = into.oversize_bytes = oversize.in_use_bytes;
   into.slab_bytes = depot_.slab_bytes();
+  into.resident_bytes = depot_.resident_bytes();
+  into.retained_bytes = depot_.retained_bytes();
+  into.samples_dropped = samples_ != nullptr ? samples_->dropped() : 0;
   into.refused = refused_.load(std::memory_order_relaxed);
   into.uncached = uncached_.load(std::memory_order_relaxed);
   into.bytes = budget.charged();
@@ -377,6 +455,7 @@ void pool_core::stats(pool_stats& into) const noexcept {
     one.slabs = depot_.slab_count(index);
     into.slabs += one.slabs;
     if (one.acquired == 0) continue;
+    one.high_water = depot_.blocks_out_high_water(index);
     const std::uint64_t out = depot_.blocks_out(index);
     one.in_use = out > one.cached ? out - one.cached : 0;  // a batch in flight is not counted twice
     one.released = one.acquired > one.in_use ? one.acquired - one.in_use : 0;
@@ -394,8 +473,23 @@ void pool_core::stats(pool_stats& into) const noexcept {
 }
 
 std::size_t pool_core::trim() noexcept {
-  reclaim();
+  empty_caches();
   return depot_.trim();
+}
+
+// An epoch of the caches and the depot: what was not used in the one that ends goes back to the system.
+std::size_t pool_core::decay(std::chrono::steady_clock::time_point now) noexcept {
+  if (decay_period_ <= decay_period_.zero()) return 0;
+  const auto time = now.time_since_epoch().count();
+  auto due = next_decay_.load(std::memory_order_relaxed);
+  if (time < due) return 0;
+  // Of threads that come at the same time one does it.
+  if (!next_decay_.compare_exchange_strong(due, time + decay_period_.count(), std::memory_order_relaxed)) return 0;
+  {
+    const std::lock_guard lock(caches_mutex_);
+    for (thread_cache* each = caches_; each != nullptr; each = each->next) each->reclaim(true);
+  }
+  return depot_.trim(true);
 }
 
 bool pool_core::check_invariants() noexcept {

@@ -49,10 +49,15 @@ region* map_region(std::size_t granule_count, page_source& pages) noexcept {
   return made.release();
 }
 
-// Purges what is free and resident, one call for each run of neighbours.
-std::size_t purge_granules(region& in, page_source& pages) noexcept {
+// Purges what is free and resident, one call for each run of neighbours, after the first `kept_bytes`,
+// which it lowers by what it has left.
+std::size_t purge_granules(region& in, page_source& pages, std::size_t& kept_bytes) noexcept {
   std::size_t purged_bytes = 0;
   for (std::size_t index = 0; index < in.granule_count; ++index) {
+    if (kept_bytes >= granule_bytes) {
+      if (!in.used[index] && in.resident[index]) kept_bytes -= granule_bytes;
+      continue;
+    }
     const std::size_t start = index;
     while (index < in.granule_count && !in.used[index] && in.resident[index]) ++index;
     const std::size_t bytes = (index - start) * granule_bytes;
@@ -93,6 +98,7 @@ region_set::run region_set::allocate(std::size_t bytes) noexcept {
     if (from->resident[index]) idle_bytes_ -= granule_bytes;
     from->used[index] = true;
   }
+  idle_bytes_low_ = std::min(idle_bytes_low_, idle_bytes_);
   from->used_count += granule_count;
   used_bytes_ += bytes;
   return {from->base + start * granule_bytes, resident};
@@ -111,11 +117,11 @@ void region_set::free(std::byte* base, std::size_t bytes, bool resident) noexcep
   used_bytes_ -= bytes;
 }
 
-std::size_t region_set::purge() noexcept {
+std::size_t region_set::purge(std::size_t kept_bytes) noexcept {
   std::size_t purged_bytes = 0;
   for (region** link = &first_; *link != nullptr;) {
     region& each = **link;
-    if (each.used_count == 0) {
+    if (each.used_count == 0 && kept_bytes < granule_bytes) {
       const auto resident_count = std::count(each.resident.get(), each.resident.get() + each.granule_count, true);
       purged_bytes += static_cast<std::size_t>(resident_count) * granule_bytes;
       const std::size_t size = each.granule_count * granule_bytes;
@@ -125,10 +131,18 @@ std::size_t region_set::purge() noexcept {
       delete &each;
       continue;
     }
-    purged_bytes += purge_granules(each, pages_);
+    purged_bytes += purge_granules(each, pages_, kept_bytes);
     link = &each.next;
   }
   idle_bytes_ -= purged_bytes;
+  idle_bytes_low_ = std::min(idle_bytes_low_, idle_bytes_);
+  return purged_bytes;
+}
+
+// What is handed out first lies first in the list, and is kept.
+std::size_t region_set::purge_unneeded() noexcept {
+  const std::size_t purged_bytes = idle_bytes_low_ != 0 ? purge(idle_bytes_ - idle_bytes_low_) : 0;
+  idle_bytes_low_ = idle_bytes_;
   return purged_bytes;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/pool/detail/slab.hpp>
 
+#include <slabbuf/pool/detail/memory_marks.hpp>
 #include <slabbuf/pool/detail/page_map.hpp>
 #include <slabbuf/pool/page_source.hpp>
 
@@ -15,6 +16,8 @@ namespace {
 // Slabs of small classes take one granule; larger ones hold about eight blocks, up to this size.
 constexpr std::size_t blocks_per_slab_wanted = 8;
 constexpr std::size_t span_bytes_usual_max = std::size_t{1} << 20;
+
+constexpr std::uint32_t canary_bytes_usual = 16;
 
 constexpr std::size_t words_for(std::size_t bits) noexcept { return (bits + 63) / 64; }
 
@@ -32,8 +35,14 @@ void for_each_word(std::size_t first, std::size_t last, Action action) noexcept 
   }
 }
 
-void set_bits(std::uint64_t* words, std::size_t first, std::size_t last) noexcept {
-  for_each_word(first, last, [words](std::size_t word, std::uint64_t mask) { words[word] |= mask; });
+// Returns how many of them were clear.
+std::uint32_t set_bits(std::uint64_t* words, std::size_t first, std::size_t last) noexcept {
+  int changed = 0;
+  for_each_word(first, last, [&](std::size_t word, std::uint64_t mask) {
+    changed += std::popcount(mask & ~words[word]);
+    words[word] |= mask;
+  });
+  return static_cast<std::uint32_t>(changed);
 }
 
 void clear_bits(std::uint64_t* words, std::size_t first, std::size_t last) noexcept {
@@ -52,10 +61,12 @@ std::size_t slab_geometry::alignment_of(std::size_t class_size) noexcept {
   return class_size >= block_alignment ? std::max(alignment, block_alignment) : alignment;
 }
 
-slab_geometry slab_geometry::of(std::size_t class_size) noexcept {
+slab_geometry slab_geometry::of(std::size_t class_size, hardening level) noexcept {
   const std::size_t alignment = alignment_of(class_size);
   slab_geometry geometry{};
-  geometry.stride = round_up(class_size, alignment);
+  geometry.checked = level != hardening::off;
+  geometry.canary_bytes = level == hardening::full ? canary_bytes_usual : 0;
+  geometry.stride = round_up(class_size + geometry.canary_bytes, alignment);
   const std::size_t wanted = std::min(geometry.stride * blocks_per_slab_wanted, span_bytes_usual_max);
   geometry.span_bytes = round_up(std::max(wanted, geometry.stride), granule_bytes);
   geometry.block_count = static_cast<std::uint32_t>(geometry.span_bytes / geometry.stride);
@@ -66,8 +77,9 @@ slab* slab::make(std::byte* base, bool resident, const slab_geometry& geometry, 
   const std::size_t block_words = words_for(geometry.block_count);
   const std::size_t page_count = geometry.span_bytes / page_size();
   const std::size_t page_words = words_for(page_count);
+  const std::size_t block_arrays = geometry.checked ? 3 : 2;
   void* const memory =
-      ::operator new(sizeof(slab) + (2 * block_words + page_words) * sizeof(std::uint64_t), std::nothrow);
+      ::operator new(sizeof(slab) + (block_arrays * block_words + page_words) * sizeof(std::uint64_t), std::nothrow);
   if (memory == nullptr) return nullptr;
 
   auto* const made = new (memory) slab{};
@@ -79,16 +91,22 @@ slab* slab::make(std::byte* base, bool resident, const slab_geometry& geometry, 
   made->free_count = geometry.block_count;
   made->free_bits = reinterpret_cast<std::uint64_t*>(made + 1);
   made->lent_bits = made->free_bits + block_words;
-  made->resident_bits = made->lent_bits + block_words;
+  made->resident_bits = made->free_bits + block_arrays * block_words;
+  made->canary_bytes = geometry.canary_bytes;
+  if (geometry.checked) {
+    made->out_bits = made->lent_bits + block_words;
+    std::uninitialized_fill_n(made->out_bits, block_words, std::uint64_t{0});
+  }
   std::uninitialized_fill_n(made->free_bits, block_words, ~std::uint64_t{0});
   if (geometry.block_count % 64 != 0) made->free_bits[block_words - 1] >>= 64 - geometry.block_count % 64;
   std::uninitialized_fill_n(made->lent_bits, block_words, std::uint64_t{0});
   std::uninitialized_fill_n(made->resident_bits, page_words, std::uint64_t{0});
-  if (resident) set_bits(made->resident_bits, 0, page_count);
+  if (resident) made->resident_pages = set_bits(made->resident_bits, 0, page_count);
   return made;
 }
 
 void slab::destroy(slab* dying) noexcept {
+  mark_readable(dying->base, dying->span_bytes, true);  // whoever has the addresses next
   dying->~slab();
   ::operator delete(dying);
 }
@@ -102,17 +120,19 @@ std::uint32_t slab::take(std::byte** blocks, std::uint32_t count) noexcept {
     --free_count;
     const std::size_t offset = index * stride;
     blocks[taken++] = base + offset;
-    set_bits(resident_bits, offset / page_size(), (offset + stride - 1) / page_size() + 1);
+    resident_pages += set_bits(resident_bits, offset / page_size(), (offset + stride - 1) / page_size() + 1);
   }
+  used = true;
   return taken;
 }
 
-bool slab::put(const std::byte* block) noexcept {
+bool slab::put(const std::byte* block, bool counts_as_use) noexcept {
   const std::uint32_t index = index_of(block);
   if (index == block_count || is_free(index)) return false;
   free_bits[index / 64] |= std::uint64_t{1} << (index % 64);
   hint = std::min(hint, index / 64);
   ++free_count;
+  used = used || counts_as_use;
   return true;
 }
 
@@ -139,16 +159,11 @@ std::size_t slab::purge(page_source& pages) noexcept {
       const std::size_t bytes = (at - first_page) * page;
       if (!pages.purge(base + first_page * page, bytes)) continue;
       clear_bits(resident_bits, first_page, at);
+      resident_pages -= static_cast<std::uint32_t>(at - first_page);
       purged_bytes += bytes;
     }
   }
   return purged_bytes;
-}
-
-bool slab::resident() const noexcept {
-  const std::uint64_t* const end = resident_bits + words_for(span_bytes / page_size());
-  return std::any_of(static_cast<const std::uint64_t*>(resident_bits), end,
-                     [](std::uint64_t word) { return word != 0; });
 }
 
 std::uint32_t slab::index_of(const std::byte* address) const noexcept {

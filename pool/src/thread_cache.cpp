@@ -16,55 +16,94 @@ constexpr std::uint64_t room_first = 2;
 // processor in the middle of them.
 constexpr int looks_max = 10'000;
 
+std::unique_ptr<bin[]> copy_of(const bin* classes, std::size_t class_count) noexcept {
+  std::unique_ptr<bin[]> bins(new (std::nothrow) bin[class_count + 1]);
+  for (std::size_t index = 0; bins != nullptr && index <= class_count; ++index) bins[index].of = classes[index].of;
+  return bins;
+}
+
 }  // namespace
 
-std::unique_ptr<thread_cache> thread_cache::make(depot& from, bin* bins, std::size_t class_count, std::size_t bytes_max,
+std::unique_ptr<thread_cache> thread_cache::make(depot& from, bin* bins, std::size_t class_count, const options& how,
                                                  memory_budget& room_of_all) noexcept {
   return std::unique_ptr<thread_cache>(
-      new (std::nothrow) thread_cache(from, bins, class_count, bytes_max, room_of_all, nullptr, pool_slots));
+      new (std::nothrow) thread_cache(from, bins, nullptr, class_count, how, room_of_all, nullptr, pool_slots));
+}
+
+std::unique_ptr<thread_cache> thread_cache::make_closed(depot& from, const bin* classes, std::size_t class_count,
+                                                        const options& how, memory_budget& room_of_all) noexcept {
+  std::unique_ptr<bin[]> bins = copy_of(classes, class_count);
+  if (bins == nullptr) return nullptr;
+  bin* const first = bins.get();
+  return std::unique_ptr<thread_cache>(new (std::nothrow) thread_cache(from, first, std::move(bins), class_count, how,
+                                                                       room_of_all, nullptr, pool_slots));
 }
 
 std::unique_ptr<thread_cache> thread_cache::make_of_thread(depot& from, const bin* classes, std::size_t class_count,
-                                                           std::size_t bytes_max, memory_budget& room_of_all,
+                                                           const options& how, memory_budget& room_of_all,
                                                            std::size_t slot) noexcept {
-  std::unique_ptr<bin[]> bins(new (std::nothrow) bin[class_count + 1]);
+  std::unique_ptr<bin[]> bins = copy_of(classes, class_count);
   if (bins == nullptr) return nullptr;
-  for (std::size_t index = 0; index <= class_count; ++index) bins[index].of = classes[index].of;
-  std::unique_ptr<thread_cache> made(
-      new (std::nothrow) thread_cache(from, bins.get(), class_count, bytes_max, room_of_all, &slots_of_thread, slot));
-  if (made != nullptr) static_cast<void>(bins.release());
-  return made;
+  bin* const first = bins.get();
+  return std::unique_ptr<thread_cache>(new (std::nothrow) thread_cache(from, first, std::move(bins), class_count, how,
+                                                                       room_of_all, &slots_of_thread, slot));
 }
 
-thread_cache::thread_cache(depot& from, bin* bins, std::size_t class_count, std::size_t bytes_max,
-                           memory_budget& room_of_all, thread_slots* owner, std::size_t slot) noexcept
+thread_cache::thread_cache(depot& from, bin* bins, std::unique_ptr<bin[]> owned, std::size_t class_count,
+                           const options& how, memory_budget& room_of_all, thread_slots* owner,
+                           std::size_t slot) noexcept
     : depot_(from),
+      owned_(std::move(owned)),
       bins_(bins),
       class_count_(class_count),
-      bytes_max_(bytes_max),
+      how_(how),
       room_of_all_(room_of_all),
       owner_(owner),
-      slot_(slot) {
+      slot_(slot),
+      random_(reinterpret_cast<std::uintptr_t>(this) | 1) {
   if (owner != nullptr) mutex_.enable();
-}
-
-thread_cache::~thread_cache() {
-  if (owner_ != nullptr) delete[] bins_;
+  if (how_.sample_period == 0) return;
+  for (std::size_t index = 0; index < class_count_; ++index) {
+    notes_[index].sample = 1 + random_ % how_.sample_period;
+    set_sample_at(index);
+  }
 }
 
 thread_cache::taken thread_cache::take(std::size_t index) noexcept {
   const std::lock_guard lock(mutex_);
   open();
   bin& to = bins_[index];
+  const bool sampled = how_.sample_period != 0 && sample(index);
   std::byte* block = nullptr;
-  if (to.pop(block)) return {block, refusal::none};  // the slot was closed, or the class is in a dense bucket
+  // The slot was closed, or the class is in a dense bucket, or it was time for a sample.
+  if (how_.oldest_first ? to.pop_oldest(block) : to.pop(block)) return {block, refusal::none, sampled};
   grow(index);
   // The bin is empty, so its own storage receives the batch: half its room, and one for the caller.
   const depot::batch got = depot_.take(index, to.blocks, static_cast<std::uint32_t>(to.room / 2) + 1);
   if (got.count == 0) return {nullptr, got.why};
   to.state.store(to.state.load(std::memory_order_relaxed) + got.count - 1, std::memory_order_relaxed);
   misses_[index].store(misses(index) + 1, std::memory_order_relaxed);
-  return {to.blocks[got.count - 1], refusal::none};
+  if (how_.sample_period != 0) set_sample_at(index);
+  return {to.blocks[got.count - 1], refusal::none, sampled};
+}
+
+// Whether the acquisition that is under way is to be sampled. The next one after it is chosen at random,
+// so that no rhythm of the program hides from samples.
+bool thread_cache::sample(std::size_t index) noexcept {
+  const std::uint64_t now = acquired(index) + 1;
+  if (now < notes_[index].sample) return false;
+  // xorshift64 (Marsaglia 2003)
+  random_ ^= random_ << 13;
+  random_ ^= random_ >> 7;
+  random_ ^= random_ << 17;
+  notes_[index].sample = now + 1 + random_ % (2 * std::uint64_t{how_.sample_period} - 1);
+  set_sample_at(index);
+  return true;
+}
+
+// Lets the fast path hand out what comes before the next sample: it counts what it popped, not misses.
+void thread_cache::set_sample_at(std::size_t index) noexcept {
+  bins_[index].sample_at = (notes_[index].sample - 1 - misses(index)) << bin::count_shift;
 }
 
 void thread_cache::put(std::size_t index, std::byte* block) noexcept {
@@ -81,14 +120,36 @@ void thread_cache::put(std::size_t index, std::byte* block) noexcept {
 
 bool thread_cache::flush() noexcept {
   const std::lock_guard lock(mutex_);
-  return flush_locked();
+  bool any = false;
+  for (std::size_t index = 0; index < class_count_; ++index) {
+    any = any || bins_[index].depth() != 0;
+    shrink(index, 0);
+  }
+  return any;
 }
 
 bool thread_cache::reclaim(bool only_idle) noexcept {
   const std::lock_guard lock(mutex_);
-  const std::uint64_t now = use();
-  if (std::exchange(last_use_, now) != now && only_idle) return false;
-  if (room_bytes_ == 0) return false;
+  bool any = false;
+  bool closed = false;
+  for (std::size_t index = 0; index < class_count_; ++index) {
+    if (only_idle) {
+      const std::uint64_t now = use(index);
+      if (std::exchange(notes_[index].last_use, now) != now) continue;
+    }
+    if (bins_[index].room == 0) continue;
+    if (!closed && !close_while_elsewhere()) return false;
+    closed = true;
+    any = any || bins_[index].depth() != 0;
+    shrink(index, 0, only_idle);
+  }
+  return any;
+}
+
+// Closes the owner's slot and waits until the owner has left its bins. False, and open again, when it
+// cannot be told to.
+bool thread_cache::close_while_elsewhere() noexcept {
+  if (owner_ == nullptr || owner_ == &slots_of_thread) return true;
   std::atomic<bin*>& slot = owner_->bins[slot_];
   bin* const before = slot.load(std::memory_order_relaxed);
   slot.store(closed_bins, std::memory_order_relaxed);
@@ -98,11 +159,8 @@ bool thread_cache::reclaim(bool only_idle) noexcept {
     elsewhere = look < looks_max;
     ::sched_yield();
   }
-  if (!elsewhere) {
-    slot.store(before, std::memory_order_relaxed);
-    return false;
-  }
-  return flush_locked();
+  if (!elsewhere) slot.store(before, std::memory_order_relaxed);
+  return elsewhere;
 }
 
 void thread_cache::close() noexcept {
@@ -113,26 +171,13 @@ void thread_cache::open() noexcept {
   if (owner_ != nullptr && slot_ != pool_slots) owner_->bins[slot_].store(bins_, std::memory_order_relaxed);
 }
 
-bool thread_cache::flush_locked() noexcept {
-  bool any = false;
-  for (std::size_t index = 0; index < class_count_; ++index) {
-    any = any || bins_[index].depth() != 0;
-    shrink(index, 0);
-  }
-  return any;
-}
-
-// A number that changes with every block that comes or goes.
-std::uint64_t thread_cache::use() const noexcept {
-  std::uint64_t sum = 0;
-  for (std::size_t index = 0; index < class_count_; ++index) {
-    sum += bins_[index].state.load(std::memory_order_relaxed) + (misses(index) << bin::count_shift);
-  }
-  return sum;
+// A number that changes with every block of the class that comes or goes.
+std::uint64_t thread_cache::use(std::size_t index) const noexcept {
+  return bins_[index].state.load(std::memory_order_relaxed) + (misses(index) << bin::count_shift);
 }
 
 std::uint64_t thread_cache::room_max(std::size_t index) const noexcept {
-  return std::min<std::uint64_t>(bytes_max_ / bins_[index].of.size, bin::room_max);
+  return std::min<std::uint64_t>(how_.bytes_max / bins_[index].of.size, bin::room_max);
 }
 
 // Doubles the room of a bin, as far as the caps and the other bins allow.
@@ -143,28 +188,28 @@ void thread_cache::grow(std::size_t index) noexcept {
   if (wanted <= before) return;
   const std::size_t needed = (wanted - before) * size;
   // Halve the others in turn until the bytes are there. A bin that is in use grows again.
-  for (std::size_t step = 0; step < class_count_ && bytes_max_ - room_bytes_ < needed; ++step) {
+  for (std::size_t step = 0; step < class_count_ && how_.bytes_max - room_bytes_ < needed; ++step) {
     victim_ = victim_ + 1 < class_count_ ? victim_ + 1 : 0;
     if (victim_ != index) shrink(victim_, bins_[victim_].room / 2);
   }
-  const std::uint64_t gained = std::min<std::uint64_t>(wanted - before, (bytes_max_ - room_bytes_) / size);
+  const std::uint64_t gained = std::min<std::uint64_t>(wanted - before, (how_.bytes_max - room_bytes_) / size);
   if (!room_of_all_.try_charge(gained * size)) return;
   room_bytes_ += gained * size;
   bins_[index].room += gained;
 }
 
-void thread_cache::shrink(std::size_t index, std::uint64_t wanted) noexcept {
+void thread_cache::shrink(std::size_t index, std::uint64_t wanted, bool lay_idle) noexcept {
   bin& in = bins_[index];
-  if (in.depth() > wanted) flush_oldest(index, in.depth() - wanted);
+  if (in.depth() > wanted) flush_oldest(index, in.depth() - wanted, lay_idle);
   const std::size_t lost_bytes = (in.room - wanted) * in.of.size;
   room_of_all_.refund(lost_bytes);
   room_bytes_ -= lost_bytes;
   in.room = wanted;
 }
 
-void thread_cache::flush_oldest(std::size_t index, std::uint64_t count) noexcept {
+void thread_cache::flush_oldest(std::size_t index, std::uint64_t count, bool lay_idle) noexcept {
   bin& from = bins_[index];
-  depot_.put(index, from.blocks, static_cast<std::uint32_t>(count));
+  depot_.put(index, from.blocks, static_cast<std::uint32_t>(count), lay_idle);
   std::copy(from.blocks + count, from.blocks + from.depth(), from.blocks);
   from.state.store(from.state.load(std::memory_order_relaxed) - count, std::memory_order_relaxed);
 }

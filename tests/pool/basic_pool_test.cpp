@@ -24,6 +24,7 @@ namespace {
 
 using support::with_budget;
 using support::with_pages;
+using support::with_zeroing;
 
 constexpr std::size_t largest = std::size_t{1} << 20;  // class of the default table
 
@@ -158,9 +159,15 @@ TYPED_TEST(basic_pool_test, PuttingNullIsIgnored) {
   EXPECT_EQ(pool.stats().released, 0U);
 }
 
+pool_options keeping_nothing(page_source& pages) {
+  pool_options options = with_pages(pages);
+  options.cache_bytes_max = 0;
+  return options;
+}
+
 TYPED_TEST(basic_pool_test, OversizeBuffersComeFromThePageSourceAndGoBackThere) {
   support::failing_page_source pages;
-  TypeParam pool(with_pages(pages));
+  TypeParam pool(keeping_nothing(pages));
   buffer got = pool.acquire(largest + 1);
   EXPECT_EQ(got.size(), largest + 1);
   EXPECT_EQ(got.capacity(), largest + page_size());
@@ -185,7 +192,7 @@ TYPED_TEST(basic_pool_test, OversizeBuffersComeFromThePageSourceAndGoBackThere) 
 
 TYPED_TEST(basic_pool_test, RawOversizeBlocksGoBackToo) {
   support::failing_page_source pages;
-  TypeParam pool(with_pages(pages));
+  TypeParam pool(keeping_nothing(pages));
   for (const std::size_t said :
        std::initializer_list<std::size_t>{std::size_t{0}, largest + 1, largest + page_size()}) {
     const raw_buffer raw = pool.get_buffer(largest + 1);
@@ -193,6 +200,87 @@ TYPED_TEST(basic_pool_test, RawOversizeBlocksGoBackToo) {
     std::memset(raw.data, 0xff, raw.class_size);
     pool.put_buffer(raw.data, said);
     pages.expect_all_unmapped();
+  }
+}
+
+// Mapping pages and touching them costs far more than handing them on.
+TYPED_TEST(basic_pool_test, OversizeBuffersAreKeptForTheNextOfAboutTheirSize) {
+  support::failing_page_source pages;
+  TypeParam pool(with_pages(pages));
+  const std::byte* const first = pool.acquire(largest + 1).prepare().data();
+  pool_stats now = pool.stats();
+  EXPECT_EQ(now.cached, 1U);
+  EXPECT_EQ(now.cached_bytes, largest + page_size());
+  EXPECT_EQ(now.bytes, largest + page_size()) << "what is kept counts against the budget";
+  EXPECT_TRUE(pool.check_invariants());
+
+  buffer again = pool.acquire(largest + page_size());
+  EXPECT_EQ(again.prepare().data(), first);
+  EXPECT_TRUE(is_zero(again.prepare()));
+  EXPECT_EQ(pool.stats().cached, 0U);
+  const buffer other = pool.acquire(largest + 1);
+  EXPECT_NE(std::as_const(other).data(), first) << "it is in use";
+  again.release();
+  const buffer larger = pool.acquire(2 * largest);
+  EXPECT_EQ(pool.stats().cached, 1U) << "too small for this one";
+
+  EXPECT_GE(pool.trim(), largest);
+  EXPECT_EQ(pool.stats().cached, 0U);
+  EXPECT_TRUE(pool.check_invariants());
+}
+
+TYPED_TEST(basic_pool_test, AKeptOversizeBufferWastesAtMostAQuarter) {
+  TypeParam pool;
+  constexpr std::size_t kept_bytes = largest + (largest >> 1);
+  pool.acquire(kept_bytes).release();
+  const buffer much_smaller = pool.acquire(largest + 1);
+  EXPECT_LT(much_smaller.capacity(), kept_bytes);
+  EXPECT_EQ(pool.stats().cached, 1U);
+}
+
+TYPED_TEST(basic_pool_test, KeptOversizeBuffersAreCappedAndTheOldestGoesFirst) {
+  pool_options options;
+  options.cache_bytes_max = 4 * largest;
+  TypeParam pool(options);
+  std::vector<buffer> held;
+  for (int count = 0; count < 5; ++count) held.push_back(pool.acquire(largest + 1));
+  const std::byte* const newest = std::as_const(held.back()).data();
+  held.clear();
+  EXPECT_EQ(pool.stats().cached, 3U);
+  EXPECT_LE(pool.stats().cached_bytes, options.cache_bytes_max);
+  EXPECT_EQ(std::as_const(held.emplace_back(pool.acquire(largest + 1))).data(), newest);
+  pool.acquire(5 * largest).release();
+  EXPECT_EQ(pool.stats().cached, 2U) << "larger than the cap: it goes back at once";
+  held.clear();
+  EXPECT_TRUE(pool.check_invariants());
+}
+
+TYPED_TEST(basic_pool_test, KeptOversizeBuffersAreGivenUpBeforeARequestIsRefused) {
+  constexpr std::size_t budget = 64 * largest;
+  TypeParam pool(with_budget(budget));
+  pool.acquire(2 * largest).release();
+  ASSERT_EQ(pool.stats().cached, 1U);
+  EXPECT_TRUE(pool.try_acquire(budget));
+  EXPECT_EQ(pool.stats().refused, 0U);
+}
+
+// What was written to it, by every way to write, is gone when the next holder comes.
+TYPED_TEST(basic_pool_test, AKeptOversizeBufferIsZero) {
+  for (const zeroing policy : {zeroing::dirty_extent, zeroing::whole_block}) {
+    TypeParam pool(with_zeroing(policy));
+    for (const std::size_t written : std::initializer_list<std::size_t>{1, 100, 5000, largest + 1}) {
+      {
+        buffer filled = pool.acquire(largest + 1);
+        const std::span<std::byte> bytes = filled.writable(written);
+        std::fill(bytes.begin(), bytes.end(), std::byte{0xff});
+      }
+      ASSERT_EQ(pool.stats().cached, 1U);
+      EXPECT_TRUE(is_zero(pool.acquire(largest + 1).prepare())) << written;
+      const raw_buffer raw = pool.get_buffer(largest + 1);
+      std::memset(raw.data, 0xff, raw.class_size);
+      pool.put_buffer(raw);
+      EXPECT_TRUE(is_zero(pool.acquire(largest + 1).prepare())) << written;
+    }
   }
 }
 

@@ -93,7 +93,7 @@ TEST(exposition_test, TextIsAScreenful) {
   const std::string text = to_text(*used_stats(8 << 20));
   EXPECT_NE(text.find("in use   3 buffers"), std::string::npos) << text;
   EXPECT_NE(text.find("budget 8388608"), std::string::npos) << text;
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 6 + 2) << "totals, a heading, two classes";
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 7 + 2) << "totals, a heading, two classes";
   EXPECT_NE(to_text(*used_stats()).find("no budget"), std::string::npos);
 }
 

@@ -39,7 +39,7 @@ class cache_over_depot {
  public:
   explicit cache_over_depot(std::size_t cache_bytes_max, std::size_t budget_bytes_max = memory_budget::unlimited)
       : below(pages_, budget_bytes_max, bins.get(), class_count, false),
-        cache(thread_cache::make(below, bins.get(), class_count, cache_bytes_max, room)) {}
+        cache(thread_cache::make(below, bins.get(), class_count, {.bytes_max = cache_bytes_max}, room)) {}
   cache_over_depot(const cache_over_depot&) = delete;
   cache_over_depot& operator=(const cache_over_depot&) = delete;
   ~cache_over_depot() {
@@ -311,7 +311,7 @@ TEST(thread_cache_reclaim_test, EmptiesTheCacheOfAThreadThatIsElsewhere) {
     cache->put(medium, second.block);
   };
   owner.ask([&] {
-    cache = thread_cache::make_of_thread(below, classes.get(), class_count, 1 << 20, room, slot);
+    cache = thread_cache::make_of_thread(below, classes.get(), class_count, {.bytes_max = 1 << 20}, room, slot);
     EXPECT_EQ(slots_of_thread.bins[slot].load(), closed_bins);
     use();
     EXPECT_NE(slots_of_thread.bins[slot].load(), closed_bins);

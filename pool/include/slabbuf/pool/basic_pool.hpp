@@ -9,12 +9,15 @@
 #include <slabbuf/pool/buffer.hpp>
 #include <slabbuf/pool/detail/pool_core.hpp>
 #include <slabbuf/pool/pool_options.hpp>
+#include <slabbuf/pool/provenance.hpp>
 #include <slabbuf/pool/size_class.hpp>
 #include <slabbuf/pool/stats.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace slabbuf {
 
@@ -79,6 +82,28 @@ class basic_pool {
   /// idle moments.
   std::size_t trim() noexcept { return core_.trim(); }
 
+  /// Gives memory that was not needed since pool_options::decay ago back to the system: free blocks in caches,
+  /// pages of slabs from which nothing was taken, kept oversize buffers. Does nothing, at the cost of a
+  /// comparison, until that much time has passed since it last did. Returns the bytes given back. Call
+  /// it from a timer or whenever convenient; `now` is for tests.
+  std::size_t decay(std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now()) noexcept {
+    return core_.decay(now);
+  }
+  std::chrono::steady_clock::duration decay_period() const noexcept { return core_.decay_period(); }
+
+  /// The sampled buffers that are out, longest held first; empty unless pool_options::sample_period says
+  /// that there are samples. Throws std::bad_alloc.
+  std::vector<provenance> holders() const {
+    return core_.samples() != nullptr ? core_.samples()->holders() : std::vector<provenance>();
+  }
+
+  /// The sizes that were asked for, each as large as the largest request of its kind (a sixteenth of a power
+  /// of two), estimated from samples: for size_class_table::tune(). Empty without samples. Throws
+  /// std::bad_alloc.
+  std::vector<size_class_table::size_count> size_histogram() const {
+    return core_.samples() != nullptr ? core_.samples()->sizes() : std::vector<size_class_table::size_count>();
+  }
+
   const size_class_table& size_classes() const noexcept { return core_.size_classes(); }
 
   /// Bytes of the largest block the budget has room for, when nothing else is out. Oversize buffers
@@ -98,7 +123,7 @@ class basic_pool {
  private:
   static constexpr std::uintptr_t tag = shared ? buffer::shared_tag : buffer::local_tag;
 
-  detail::pool_core::taken take_slow(std::size_t size) {
+  [[gnu::noinline, gnu::cold]] detail::pool_core::taken take_slow(std::size_t size) {
     const detail::pool_core::taken_or_refused got = core_.take_slow(size);
     if (got.data == nullptr) core_.throw_refused(size, got.why);
     return got;

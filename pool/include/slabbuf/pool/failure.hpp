@@ -8,6 +8,8 @@
 // left) is never reported here: it is an empty handle or an exception, see pool_options.hpp.
 #pragma once
 
+#include <slabbuf/pool/provenance.hpp>
+
 #include <cstddef>
 
 namespace slabbuf {
@@ -18,6 +20,8 @@ enum class misuse {
   not_a_block,       // the address is inside a block, not at its start
   size_mismatch,     // the size given back is larger than the block
   double_put,        // the block is in the pool already, or its owner did not get it by get_buffer()
+  overrun,           // bytes were written behind a block, or behind what was handed out for writing
+  use_after_return,  // a free block was written to
   pool_died_in_use,  // the pool was destroyed while buffers were out
 };
 
@@ -29,12 +33,16 @@ struct misuse_report {
   const void* address;     // the offending block or pool
   std::size_t size_bytes;  // what the caller said, or blocks in use for pool_died_in_use
   std::size_t class_size;  // capacity of the block in bytes, 0 where none is known
+  // Who has, or last had, the block; for pool_died_in_use, who has had one the longest. Null when that
+  // acquisition was not sampled (pool_options::sample_period).
+  const provenance* sampled = nullptr;
 };
 
 using misuse_handler = void (*)(const misuse_report&) noexcept;
 
 /// Replaces the handler and returns the one before it; null restores the default, which writes one
-/// line to stderr. The process is aborted when a handler returns.
+/// line to stderr, and where the block was acquired when that was sampled. The process is aborted when a handler
+/// returns.
 misuse_handler set_misuse_handler(misuse_handler handler) noexcept;
 
 namespace detail {

@@ -9,16 +9,34 @@
 #include <slabbuf/pool/size_class.hpp>
 #include <slabbuf/pool/zeroing.hpp>
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <new>
 
 namespace slabbuf {
+
+/// What a pool checks of every block that goes out and comes back. What it finds goes to the misuse
+/// handler (failure.hpp). bench/README.md says what each level costs.
+enum class hardening {
+  /// What is found for nothing: a raw block put twice, to the wrong pool, at the wrong address or with too
+  /// large a size; any block put twice, once it gets back to its slab.
+  off,
+  /// Also, at once and for every holder (memory of handlers and containers, too): a block that is not
+  /// out. And that the first and last 64 bytes of a free block are zero, as nobody may have written to it.
+  /// A constant cost per operation.
+  cheap,
+  /// Also that all bytes of a free block are zero, and a canary behind each block, for which a block takes
+  /// 16 bytes and its alignment more; the block that was free the longest goes out first, so that writes
+  /// through a kept pointer have time to be seen. A cost in proportion to the block.
+  full,
+};
 
 struct pool_options {
   /// The sizes blocks are cut to.
   size_class_table size_classes{};
 
-  /// What a fresh buffer contains.
+  /// What a fresh buffer contains. Hardened pools clear at least what dirty_extent says.
   zeroing zero = zeroing::dirty_extent;
 
   /// Most bytes that buffers in use, blocks in caches and oversize buffers may take together; never
@@ -33,6 +51,17 @@ struct pool_options {
 
   /// Where memory comes from; null means page_source::system().
   page_source* pages = nullptr;
+
+  /// Memory that was not needed for so long goes back to the system when decay() is called (by a timer or
+  /// whenever convenient: net::decay_timer does it); after twice that, none is left. Zero switches it off.
+  std::chrono::milliseconds decay{10'000};
+
+  /// What is checked of every block.
+  hardening harden = hardening::off;
+
+  /// One in so many acquisitions, at random, is sampled: who holds the buffer (holders()), which size was
+  /// asked for (size_histogram()). 1 samples every one; 0, none. Takes about 1 MiB.
+  std::uint32_t sample_period = 0;
 };
 
 /// The most bytes one buffer may have. Larger requests are refused: single operations of Asio misreport

@@ -16,9 +16,11 @@
 // (get_buffer) has always written the whole block.
 #pragma once
 
+#include <cstdint>
+
 namespace slabbuf {
 
-enum class zeroing {
+enum class zeroing : std::uint8_t {
   /// Nothing is cleared: a buffer may show what an earlier holder wrote. The caller overwrites it.
   none,
   /// A block is cleared whole when it comes back, whatever was written to it.

@@ -16,6 +16,7 @@
 
 #include <slabbuf/pool/zeroing.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -28,11 +29,15 @@ class pool_core;
 struct block_class {
   pool_core* pool = nullptr;
   std::ptrdiff_t slot = 0;        // where a thread finds its bins of the pool, from the thread pointer
-  std::size_t bin_offset = 0;     // from a thread's first bin to that of this class
   std::size_t size = 0;           // capacity of a block in bytes; 0 for the class of oversize buffers
+  std::uint32_t bin_offset = 0;   // from a thread's first bin to that of this class
   std::uint32_t index = 0;        // in the pool's size_class_table; count() for oversize
+  std::uint32_t clear_max = 0;    // most written bytes that are cleared where the buffer dies
   zeroing clear = zeroing::none;  // what is cleared when a block comes back
 };
+
+/// bin::sample_at where nothing is sampled.
+inline constexpr std::uint64_t never_sampled = ~std::uint64_t{0};
 
 /// Blocks of this size and more are aligned to it: direct I/O, vector code and false sharing ask for it.
 inline constexpr std::size_t block_alignment = 64;
@@ -42,9 +47,10 @@ inline constexpr std::size_t bin_stride = 1024;
 
 struct alignas(bin_stride) bin {
   block_class of;
-  std::atomic<std::uint64_t> state{0};  // relaxed: one thread writes, others only read the numbers
-  std::uint64_t room = 0;               // most blocks it may hold, <= room_max
-  std::byte* blocks[121];
+  std::atomic<std::uint64_t> state{0};      // relaxed: one thread writes, others only read the numbers
+  std::uint64_t room = 0;                   // most blocks it may hold, <= room_max
+  std::uint64_t sample_at = never_sampled;  // from this `state` on, the slow path has a look at each block
+  std::byte* blocks[120];
 
   static constexpr std::uint64_t depth_mask = 0xff;
   static constexpr std::uint64_t count_shift = 8;
@@ -53,13 +59,24 @@ struct alignas(bin_stride) bin {
   std::uint64_t depth() const noexcept { return state.load(std::memory_order_relaxed) & depth_mask; }
   std::uint64_t popped() const noexcept { return state.load(std::memory_order_relaxed) >> count_shift; }
 
-  /// Takes the newest block. False when there is none.
+  /// Takes the newest block. False when there is none, or when its taking is to be sampled.
   [[gnu::always_inline]] bool pop(std::byte*& block) noexcept {
     const std::uint64_t now = state.load(std::memory_order_relaxed);
     const std::uint64_t depth = now & depth_mask;
-    if (depth == 0) [[unlikely]]
+    if (depth == 0 || now >= sample_at) [[unlikely]]
       return false;
     block = blocks[depth - 1];
+    state.store(now + ((std::uint64_t{1} << count_shift) - 1), std::memory_order_relaxed);
+    return true;
+  }
+
+  /// Takes the oldest block, whether it is to be sampled or not. False when there is none. A walk over all.
+  bool pop_oldest(std::byte*& block) noexcept {
+    const std::uint64_t now = state.load(std::memory_order_relaxed);
+    const std::uint64_t depth = now & depth_mask;
+    if (depth == 0) return false;
+    block = blocks[0];
+    std::copy(blocks + 1, blocks + depth, blocks);
     state.store(now + ((std::uint64_t{1} << count_shift) - 1), std::memory_order_relaxed);
     return true;
   }
@@ -77,6 +94,6 @@ struct alignas(bin_stride) bin {
 };
 
 static_assert(sizeof(bin) == bin_stride);
-static_assert(bin::room_max < sizeof(bin::blocks) / sizeof(bin::blocks[0]) && bin::room_max <= bin::depth_mask);
+static_assert(bin::room_max <= sizeof(bin::blocks) / sizeof(bin::blocks[0]) && bin::room_max <= bin::depth_mask);
 
 }  // namespace slabbuf::detail

@@ -12,11 +12,18 @@
 // slab is zero already: taking one is a lookup and a pop, and what one owner wrote does not lie about
 // until the next one comes. (Under zeroing::none nothing is cleared.)
 //
+// A pool that checks every block (hardening, or a memory checker runs the program) never opens its bins,
+// so every operation comes by the slow path, where the checks are: the fast one pays nothing for them.
+// A buffer that is sampled has a block_class of its own, with the closed place, so that its release comes
+// by the slow path, too.
+//
 // A thread that exits gives back what it cached; the counts it made are kept in `retired_`.
 #pragma once
 
 #include <slabbuf/pool/detail/bin.hpp>
+#include <slabbuf/pool/detail/block_checks.hpp>
 #include <slabbuf/pool/detail/depot.hpp>
+#include <slabbuf/pool/detail/sample_log.hpp>
 #include <slabbuf/pool/detail/thread_cache.hpp>
 #include <slabbuf/pool/detail/thread_slots.hpp>
 #include <slabbuf/pool/pool_options.hpp>
@@ -25,6 +32,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -70,8 +78,8 @@ class pool_core {
   /// Clears what the policy says, where the first `written` bytes were; written_unknown: whatever was.
   [[gnu::always_inline]] static void clear(const block_class& of, std::byte* data, std::uint32_t written) noexcept {
     if (of.clear == zeroing::none) return;
-    if (of.clear != zeroing::dirty_extent || written >= written_unknown) [[unlikely]]
-      return clear_whole(of, data);
+    if (of.clear != zeroing::dirty_extent || written > of.clear_max) [[unlikely]]
+      return clear_slow(of, data, written);
     if (written == 0) return;
     // A short message: clearing a line costs four stores, less than finding out how much of it to clear.
     if (!__builtin_constant_p(written) && written <= block_alignment && of.size >= block_alignment) {
@@ -112,7 +120,12 @@ class pool_core {
   std::size_t available_bytes() const noexcept { return depot_.budget().available(); }
   void stats(pool_stats& into) const noexcept;
   std::size_t trim() noexcept;
+  std::size_t decay(std::chrono::steady_clock::time_point now) noexcept;
+  std::chrono::steady_clock::duration decay_period() const noexcept { return decay_period_; }
   bool check_invariants() noexcept;
+
+  /// Null when nothing is sampled.
+  const sample_log* samples() const noexcept { return samples_.get(); }
   bool shared() const noexcept { return local_cache_ == nullptr; }
 
   /// Called by a thread that exits, for its cache.
@@ -138,23 +151,33 @@ class pool_core {
       return reinterpret_cast<bin&>(const_cast<block_class&>(of)).push(data);
     }
   }
-  static void clear_whole(const block_class& of, std::byte* data) noexcept;
-  taken_or_refused take_oversize(std::size_t size) noexcept;
+  static void clear_slow(const block_class& of, std::byte* data, std::uint32_t written) noexcept;
+  [[noreturn]] void report(misuse kind, const void* address, std::size_t size, std::size_t class_size) const noexcept;
+  const block_class& class_for(std::size_t index, bool sampled) const noexcept;
+  thread_cache::options cache_options() const noexcept;
+  thread_cache::taken take_oversize(std::size_t size) noexcept;
+  void give_back(const block_class& of, std::byte* block) noexcept;
   thread_cache::taken take_from_caches(std::size_t index) noexcept;
+  bool sample_uncached() noexcept;
   bool reclaim() noexcept;
+  bool empty_caches() noexcept;
   thread_cache* cache_of_this_thread() noexcept;
   thread_cache* add(std::unique_ptr<thread_cache> made) noexcept;
   void close_slots() noexcept;
 
   const size_class_table table_;
   const std::uint64_t id_;  // never used twice in a process
+  const hardening level_;
+  const std::unique_ptr<block_checks> checks_;  // null where blocks are not checked
+  const std::unique_ptr<sample_log> samples_;   // null where nothing is sampled
   const std::unique_ptr<bin[]> classes_owner_;
-  bin* const classes_;                 // one a class, and one for oversize; in a local_pool, its bins, too
+  bin* const classes_;  // one a class, and one for oversize; in a local_pool, its bins, too. All that again
+                        // for sampled buffers.
   std::ptrdiff_t slot_in_thread_ = 0;  // block_class::slot of all classes
   std::size_t slot_ = pool_slots;      // its place in every thread; pool_slots when it has none
+  const std::size_t cache_bytes_max_;  // of one thread; and of oversize buffers that are kept
   depot depot_;
   const std::size_t block_bytes_max_;    // of the largest class that fits the budget
-  const std::size_t cache_bytes_max_;    // of one thread
   memory_budget cache_room_;             // of all threads
   thread_cache* local_cache_ = nullptr;  // not null in a local_pool
 
@@ -169,6 +192,10 @@ class pool_core {
   // Operations of threads that could not have a cache: each is shared, each is rare.
   std::array<std::atomic<std::uint64_t>, size_class_table::count_max> uncached_acquired_{};
   std::atomic<std::uint64_t> uncached_{0};
+  std::atomic<std::uint64_t> sample_clock_{0};  // acquisitions without a cache, for samples
+
+  const std::chrono::steady_clock::duration decay_period_;
+  std::atomic<std::chrono::steady_clock::rep> next_decay_;
   std::atomic<std::uint64_t> refused_{0};
 };
 

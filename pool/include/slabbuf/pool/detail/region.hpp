@@ -41,9 +41,12 @@ class region_set {
   /// Gives a run back. `resident`: whether it may be.
   void free(std::byte* base, std::size_t bytes, bool resident) noexcept;
 
-  /// Hands the memory of all free granules back and unmaps regions without a used one. Returns the
-  /// bytes that may have been resident and no longer are.
-  std::size_t purge() noexcept;
+  /// Hands the memory of free granules back, but for `kept_bytes` of it, and unmaps regions without a used
+  /// one. Returns the bytes that may have been resident and no longer are.
+  std::size_t purge(std::size_t kept_bytes = 0) noexcept;
+
+  /// The same for what was idle ever since this was called last: what no burst between needed.
+  std::size_t purge_unneeded() noexcept;
 
   /// Bytes of address space mapped, and the part of it handed out in runs.
   std::size_t mapped_bytes() const noexcept { return mapped_bytes_; }
@@ -61,6 +64,7 @@ class region_set {
   std::size_t mapped_bytes_ = 0;
   std::size_t used_bytes_ = 0;
   std::size_t idle_bytes_ = 0;
+  std::size_t idle_bytes_low_ = 0;  // least since purge_unneeded()
 };
 
 }  // namespace slabbuf::detail

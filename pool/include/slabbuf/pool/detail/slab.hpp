@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // One run of address space cut into equal blocks, and the record that says which of them are free.
-// Threads: the depot holds the lock of the slab's class around every call, but for lend() and
-// reclaim_lent(); `base`, `owner` and the geometry never change while the slab is in the page map, so
+// Threads: the depot holds the lock of the slab's class around every call, but for those about lent
+// and out bits; `base`, `owner` and the geometry never change while the slab is in the page map, so
 // anyone may read those.
 // Lifetime: from make() to destroy(); the record lives apart from the blocks it describes.
 //
-//     record (heap)   | slab | free bits: 1 a block | lent bits: 1 a block | resident bits: 1 a page |
+//     record (heap)   | slab | free bits | lent bits | out bits: 1 a block | resident bits: 1 a page |
 //                        |
 //                        v base
 //     run (region)    | block 0 | block 1 | ... | block n-1 | rest |      stride = class size, rounded
@@ -17,22 +17,26 @@
 
 #include <slabbuf/pool/detail/bin.hpp>
 #include <slabbuf/pool/page_source.hpp>
+#include <slabbuf/pool/pool_options.hpp>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace slabbuf::detail {
 
 /// How blocks of one class lie in memory.
 struct slab_geometry {
-  std::size_t stride;         // bytes from one block to the next
-  std::size_t span_bytes;     // of the whole slab: a multiple of granule_bytes
-  std::uint32_t block_count;  // blocks in a slab
+  std::size_t stride;              // bytes from one block to the next
+  std::size_t span_bytes;          // of the whole slab: a multiple of granule_bytes
+  std::uint32_t block_count;       // blocks in a slab
+  std::uint32_t canary_bytes = 0;  // behind each block
+  bool checked = false;            // whether a slab has out bits
 
   /// A multiple of the alignment: the largest power of two that divides the class size, at most a
-  /// page, and 64 bytes at least from 64 bytes on.
-  static slab_geometry of(std::size_t class_size) noexcept;
+  /// page, and 64 bytes at least from 64 bytes on. Room for a canary behind each block where `level` has one.
+  static slab_geometry of(std::size_t class_size, hardening level = hardening::off) noexcept;
 
   /// That alignment.
   static std::size_t alignment_of(std::size_t class_size) noexcept;
@@ -46,8 +50,12 @@ struct slab {
   std::uint32_t block_count;
   std::uint32_t free_count;
   std::uint32_t hint;            // no free bit in the words before this one
+  std::uint32_t canary_bytes;    // behind each block
+  std::uint32_t resident_pages;  // set bits in resident_bits
+  bool used;                     // since idle() was asked last
   std::uint64_t* free_bits;      // block_count bits, 1 = free
   std::uint64_t* lent_bits;      // block_count bits, 1 = out by get_buffer(); atomic
+  std::uint64_t* out_bits;       // block_count bits, 1 = out; atomic; null in pools that are not hardened
   std::uint64_t* resident_bits;  // one for each page of the run, 1 = may be resident
   slab* previous;                // in the depot's list
   slab* next;
@@ -60,25 +68,30 @@ struct slab {
   /// Takes up to `count` free blocks, lowest address first. Returns how many.
   std::uint32_t take(std::byte** blocks, std::uint32_t count) noexcept;
 
-  /// Puts one block back. False when it is free already or is no block of this slab.
-  bool put(const std::byte* block) noexcept;
+  /// Puts one block back. False when it is free already or is no block of this slab. `counts_as_use`: false for
+  /// a block that lay idle in a cache.
+  bool put(const std::byte* block, bool counts_as_use = true) noexcept;
 
   /// Hands the memory of pages without a block in use back to the system. Returns the bytes that may
   /// have been resident.
   std::size_t purge(page_source& pages) noexcept;
 
   /// Whether any page may be resident.
-  bool resident() const noexcept;
+  bool resident() const noexcept { return resident_pages != 0; }
+
+  /// Whether no block has come or gone since this was asked last.
+  bool idle() noexcept { return !std::exchange(used, false); }
 
   /// Notes that block `index` has an owner that must put it back by its address. False when it has one
   /// already.
-  bool lend(std::uint32_t index) noexcept {
-    return (lent_word(index).fetch_or(bit(index), std::memory_order_relaxed) & bit(index)) == 0;
-  }
+  bool lend(std::uint32_t index) noexcept { return set(lent_bits, index); }
   /// The reverse. False when it has none.
-  bool reclaim_lent(std::uint32_t index) noexcept {
-    return (lent_word(index).fetch_and(~bit(index), std::memory_order_relaxed) & bit(index)) != 0;
-  }
+  bool reclaim_lent(std::uint32_t index) noexcept { return clear(lent_bits, index); }
+
+  /// Notes that block `index` is out. False when it was, or is no block.
+  bool check_out(std::uint32_t index) noexcept { return index < block_count && set(out_bits, index); }
+  /// The reverse. False when it was not.
+  bool check_in(std::uint32_t index) noexcept { return clear(out_bits, index); }
 
   /// Index of the block that starts at `address`, or block_count when none does.
   std::uint32_t index_of(const std::byte* address) const noexcept;
@@ -86,9 +99,14 @@ struct slab {
   bool is_free(std::uint32_t index) const noexcept { return (free_bits[index / 64] >> (index % 64) & 1) != 0; }
 
  private:
-  static std::uint64_t bit(std::uint32_t index) noexcept { return std::uint64_t{1} << (index % 64); }
-  std::atomic_ref<std::uint64_t> lent_word(std::uint32_t index) noexcept {
-    return std::atomic_ref<std::uint64_t>(lent_bits[index / 64]);
+  // Both return whether that changed anything.
+  static bool set(std::uint64_t* bits, std::uint32_t index) noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << (index % 64);
+    return (std::atomic_ref<std::uint64_t>(bits[index / 64]).fetch_or(bit, std::memory_order_relaxed) & bit) == 0;
+  }
+  static bool clear(std::uint64_t* bits, std::uint32_t index) noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << (index % 64);
+    return (std::atomic_ref<std::uint64_t>(bits[index / 64]).fetch_and(~bit, std::memory_order_relaxed) & bit) != 0;
   }
 };
 

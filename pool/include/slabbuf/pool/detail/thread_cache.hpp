@@ -32,23 +32,34 @@ namespace slabbuf::detail {
 
 class thread_cache {
  public:
-  /// The cache of a local_pool: its bins are the pool's own, always open. Null when there is no memory.
-  static std::unique_ptr<thread_cache> make(depot& from, bin* bins, std::size_t class_count, std::size_t bytes_max,
+  struct options {
+    std::size_t bytes_max;            // byte cap of this cache
+    std::uint32_t sample_period = 0;  // as in pool_options
+    bool oldest_first = false;        // hand out the block that was put first
+  };
+
+  /// The cache of a local_pool whose bins are the pool's own, always open. Null when there is no memory.
+  static std::unique_ptr<thread_cache> make(depot& from, bin* bins, std::size_t class_count, const options& how,
                                             memory_budget& room_of_all) noexcept;
 
+  /// The same with bins of its own like `classes`, which nobody reaches but by take() and put().
+  static std::unique_ptr<thread_cache> make_closed(depot& from, const bin* classes, std::size_t class_count,
+                                                   const options& how, memory_budget& room_of_all) noexcept;
+
   /// The cache of the calling thread for a concurrent_pool, with bins like `classes`. Its slot opens
-  /// with the first take() or put().
+  /// with the first take() or put(), unless `slot` is pool_slots.
   static std::unique_ptr<thread_cache> make_of_thread(depot& from, const bin* classes, std::size_t class_count,
-                                                      std::size_t bytes_max, memory_budget& room_of_all,
+                                                      const options& how, memory_budget& room_of_all,
                                                       std::size_t slot) noexcept;
 
   thread_cache(const thread_cache&) = delete;
   thread_cache& operator=(const thread_cache&) = delete;
-  ~thread_cache();
+  ~thread_cache() = default;
 
   struct taken {
     std::byte* block;  // null: see `why`
     refusal why;
+    bool sampled = false;  // whether to note who took it
   };
 
   /// Takes a block of class `index`: where the fast path found none, with half a bin for later.
@@ -60,9 +71,9 @@ class thread_cache {
   /// Sends everything to the depot and gives the room back. Returns whether there was anything.
   bool flush() noexcept;
 
-  /// flush(), by another thread: the owner finds its slot closed and comes by way of take() or put().
-  /// With `only_idle`, does nothing when the owner used the cache since the last look. False, too, when
-  /// the owner could not be kept out.
+  /// flush(), by any thread: the owner finds its slot closed and comes by way of take() or put(). With
+  /// `only_idle`, of the bins that were not used since that was asked last. False, too, when the owner
+  /// could not be kept out.
   bool reclaim(bool only_idle) noexcept;
 
   /// Closes the slot for good: by the owner as it exits, or by whoever knows that it is elsewhere.
@@ -77,20 +88,23 @@ class thread_cache {
   thread_cache* previous = nullptr;
 
  private:
-  thread_cache(depot& from, bin* bins, std::size_t class_count, std::size_t bytes_max, memory_budget& room_of_all,
-               thread_slots* owner, std::size_t slot) noexcept;
+  thread_cache(depot& from, bin* bins, std::unique_ptr<bin[]> owned, std::size_t class_count, const options& how,
+               memory_budget& room_of_all, thread_slots* owner, std::size_t slot) noexcept;
   std::uint64_t room_max(std::size_t index) const noexcept;
   void open() noexcept;
-  bool flush_locked() noexcept;
+  bool close_while_elsewhere() noexcept;
+  bool sample(std::size_t index) noexcept;
+  void set_sample_at(std::size_t index) noexcept;
   void grow(std::size_t index) noexcept;
-  void shrink(std::size_t index, std::uint64_t wanted) noexcept;
-  void flush_oldest(std::size_t index, std::uint64_t count) noexcept;
-  std::uint64_t use() const noexcept;
+  void shrink(std::size_t index, std::uint64_t wanted, bool lay_idle = false) noexcept;
+  void flush_oldest(std::size_t index, std::uint64_t count, bool lay_idle = false) noexcept;
+  std::uint64_t use(std::size_t index) const noexcept;
 
   depot& depot_;
+  const std::unique_ptr<bin[]> owned_;  // null where the bins are the pool's
   bin* const bins_;
   const std::size_t class_count_;
-  const std::size_t bytes_max_;
+  const options how_;
   memory_budget& room_of_all_;
   thread_slots* const owner_;  // null in a local_pool
   const std::size_t slot_;
@@ -98,7 +112,12 @@ class thread_cache {
   optional_mutex mutex_;
   std::size_t room_bytes_ = 0;  // sum of room x class size, charged to room_of_all_
   std::size_t victim_ = 0;      // the bin to take room from next
-  std::uint64_t last_use_ = 0;  // use() when reclaim() last looked
+  std::uint64_t random_;        // never zero
+  struct note {
+    std::uint64_t last_use;  // use() when reclaim() last looked
+    std::uint64_t sample;    // the next acquisition to be sampled, counted from one
+  };
+  std::array<note, size_class_table::count_max> notes_{};
   std::array<std::atomic<std::uint64_t>, size_class_table::count_max> misses_{};  // handed out by take()
 };
 
