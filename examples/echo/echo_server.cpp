@@ -36,6 +36,8 @@ int serve(const echo_options& options) {
     signals.async_wait(on_signal);
   };
   signals.async_wait(on_signal);
+  // Beside the connections, which do not wait for it.
+  const slabbuf::net::decay_timer decay(signal_context, service.buffers());
   service.start();
   std::jthread signal_thread([&] { signal_context.run(); });
 

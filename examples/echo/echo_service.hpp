@@ -25,7 +25,7 @@ class echo_service {
   explicit echo_service(const echo_options& options);
 
   asio::ip::tcp::endpoint endpoint() const { return shards_.front()->endpoint(); }
-  const concurrent_pool& buffers() const noexcept { return shared_.buffers; }
+  concurrent_pool& buffers() noexcept { return shared_.buffers; }
 
   ~echo_service();
 

@@ -27,6 +27,8 @@ std::size_t capacity_of(const block_class& of, const slab& in) noexcept {
   return of.size != 0 ? of.size : in.span_bytes;
 }
 
+bool can_be_marked(const slab& in) noexcept { return in.stride % mark_granule_bytes == 0; }
+
 }  // namespace
 
 bool block_checks::still_zero(const std::byte* block, std::size_t bytes) const noexcept {
@@ -40,36 +42,47 @@ std::optional<misuse> block_checks::take(const block_class& of, std::byte* block
   slab* const in = record_of(of, block);
   if (in == nullptr) return misuse::use_after_return;  // its slab is gone: it was in a bin twice
   const std::size_t bytes = capacity_of(of, *in);
-  mark_readable(block, bytes, cleared_);
+  const bool marked = can_be_marked(*in);
+  if (marked) mark_readable(block, bytes, cleared_);
   if (level_ == hardening::off) return std::nullopt;
   if (!in->check_out(in->index_of(block))) return misuse::double_put;
   // Pages of an oversize buffer come from the system or were checked when it was put aside.
   if (!still_zero(block, of.size != 0 ? bytes : 0)) return misuse::use_after_return;
   if (in->canary_bytes != 0) {
-    mark_readable(block + bytes, in->canary_bytes, true);
+    if (marked) mark_readable(block + bytes, in->canary_bytes, true);
     std::memset(block + bytes, static_cast<int>(canary_byte), in->canary_bytes);
-    mark_unreadable(block + bytes, in->canary_bytes);
+    if (marked) mark_unreadable(block + bytes, in->canary_bytes);
   }
   return std::nullopt;
+}
+
+std::optional<misuse> block_checks::before_give(const block_class& of, const std::byte* block) const noexcept {
+  if (level_ == hardening::off) return std::nullopt;
+  const slab* const in = record_of(of, block);
+  if (in == nullptr) return misuse::double_put;
+  const std::uint32_t index = in->index_of(block);
+  if (index == in->block_count) return misuse::not_a_block;
+  return in->is_out(index) ? std::nullopt : std::optional(misuse::double_put);
 }
 
 std::optional<misuse> block_checks::give(const block_class& of, std::byte* block) const noexcept {
   slab* const in = record_of(of, block);
   if (in == nullptr) return misuse::double_put;
   const std::size_t bytes = capacity_of(of, *in);
+  const bool marked = can_be_marked(*in);
   if (level_ != hardening::off) {
     const std::uint32_t index = in->index_of(block);
     if (index == in->block_count) return misuse::not_a_block;
     if (!in->check_in(index)) return misuse::double_put;
     if (in->canary_bytes != 0) {
       std::byte* const canary = block + bytes;
-      mark_readable(canary, in->canary_bytes, true);
+      if (marked) mark_readable(canary, in->canary_bytes, true);
       if (!all_are(canary_byte, canary, in->canary_bytes)) return misuse::overrun;
       std::memset(canary, 0, in->canary_bytes);  // every free byte of a slab is zero
     }
     if (!still_zero(block, of.size != 0 ? bytes : 0)) return misuse::overrun;
   }
-  mark_unreadable(block, bytes);
+  if (marked) mark_unreadable(block, bytes);
   return std::nullopt;
 }
 

@@ -103,7 +103,8 @@ void depot::put_one(class_depot& in, std::size_t index, std::byte* block, bool l
     report_misuse({misuse::double_put, block, 0, classes_[index].of.size});
   if (to->free_count == to->block_count) {
     (was_full ? in.full : in.partial).remove(to);
-    if (in.empty_count == empty_slabs_kept) {
+    // What lay idle is on its way to the system, which trim() does with the slab still whole.
+    if (in.empty_count >= empty_slabs_kept && !lay_idle) {
       retire(in, to);
     } else {
       ++in.empty_count;
@@ -278,6 +279,7 @@ std::size_t depot::trim(bool only_idle) noexcept {
   for (std::size_t index = 0; index < class_count_; ++index) {
     class_depot& in = depots_[index];
     const std::lock_guard lock(in.mutex);
+    for (slab* each = in.full.first; each != nullptr; each = each->next) static_cast<void>(each->idle());
     for (slab* each = in.partial.first; each != nullptr;) {
       slab* const next = each->next;
       if (each->idle() || !only_idle) {

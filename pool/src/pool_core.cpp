@@ -317,6 +317,10 @@ bool pool_core::give_by_address(void* memory, std::size_t written) noexcept {
   // What follows an oversize buffer within its last granule may be anybody's.
   if (record == nullptr || (record->owner->size == 0 && record->base != block)) return false;
   const block_class& of = *record->owner;
+  if (of.pool->checks_ != nullptr) {
+    if (const auto fault = of.pool->checks_->before_give(of, block)) [[unlikely]]
+      of.pool->report(*fault, block, written, of.size);
+  }
   const std::size_t limit = std::min<std::size_t>(of.size != 0 ? of.size : record->span_bytes, written_unknown);
   clear(of, block, static_cast<std::uint32_t>(std::min(written, limit)));
   of.pool->give_back(of, block);

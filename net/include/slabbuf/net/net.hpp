@@ -6,4 +6,5 @@
 
 #include <slabbuf/net/async_read_some.hpp>
 #include <slabbuf/net/async_write.hpp>
+#include <slabbuf/net/decay_timer.hpp>
 #include <slabbuf/net/handler_allocator.hpp>

@@ -12,6 +12,10 @@
 
 namespace slabbuf::detail {
 
+/// AddressSanitizer keeps one mark for so many bytes at such an address. What shares them with a
+/// neighbour that another thread may mark at the same time cannot be marked.
+inline constexpr std::size_t mark_granule_bytes = 8;
+
 /// Whether the program runs under one of them: always the same answer.
 bool memory_is_watched() noexcept;
 

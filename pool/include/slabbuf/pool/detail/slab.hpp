@@ -90,7 +90,12 @@ struct slab {
 
   /// Notes that block `index` is out. False when it was, or is no block.
   bool check_out(std::uint32_t index) noexcept { return index < block_count && set(out_bits, index); }
-  /// The reverse. False when it was not.
+  /// Whether it is.
+  bool is_out(std::uint32_t index) const noexcept {
+    const std::atomic_ref<std::uint64_t> word(out_bits[index / 64]);
+    return (word.load(std::memory_order_relaxed) >> (index % 64) & 1) != 0;
+  }
+  /// The reverse of check_out(). False when it was not.
   bool check_in(std::uint32_t index) noexcept { return clear(out_bits, index); }
 
   /// Index of the block that starts at `address`, or block_count when none does.
