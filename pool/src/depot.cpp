@@ -129,6 +129,7 @@ slab* depot::grow(class_depot& in, std::size_t index) noexcept {
     note_region();
   }
   if (run.base == nullptr) return nullptr;
+  run.resident = pages_.populate(run.base, span_bytes) || run.resident;
   slab* const made = slab::make(run.base, run.resident, in.geometry, classes_[index].of);
   if (made == nullptr || !page_map::set(run.base, span_bytes, made)) {
     if (made != nullptr) slab::destroy(made);
@@ -190,7 +191,8 @@ slab* depot::map_oversize(std::size_t bytes, const block_class* owner) noexcept 
   auto* const base = static_cast<std::byte*>(memory);
   const slab_geometry geometry{
       .stride = bytes, .span_bytes = bytes, .block_count = 1, .canary_bytes = 0, .checked = level_ != hardening::off};
-  slab* const record = page_map::can_find(base, bytes) ? slab::make(base, false, geometry, *owner) : nullptr;
+  slab* const record =
+      page_map::can_find(base, bytes) ? slab::make(base, pages_.populate(base, bytes), geometry, *owner) : nullptr;
   if (record != nullptr && page_map::set(base, bytes, record)) return record;
   if (record != nullptr) slab::destroy(record);
   pages_.unmap(memory, bytes);

@@ -21,7 +21,7 @@ struct field {
   std::uint64_t Stats::*member;
 };
 
-constexpr std::array<field<pool_stats>, 22> totals{{
+constexpr std::array<field<pool_stats>, 23> totals{{
     {"acquired", true, "Buffers handed out, oversize included.", &pool_stats::acquired},
     {"released", true, "Buffers come back.", &pool_stats::released},
     {"hits", true, "Buffers handed out from a cache.", &pool_stats::hits},
@@ -44,6 +44,7 @@ constexpr std::array<field<pool_stats>, 22> totals{{
     {"bytes", false, "Bytes that count against the budget.", &pool_stats::bytes},
     {"bytes_high_water", false, "Most that ever did.", &pool_stats::bytes_high_water},
     {"budget_bytes_max", false, "The budget; absent when there is none.", &pool_stats::budget_bytes_max},
+    {"backing_refused", true, "Mappings and slabs without the page backing asked for.", &pool_stats::backing_refused},
 }};
 
 constexpr std::array<field<class_stats>, 8> per_class{{
@@ -153,8 +154,10 @@ std::string to_text(const pool_stats& stats) {
         stats.bytes_high_water, stats.budget_bytes_max);
   }
   add(text, "slabs    %" PRIu64 ", %" PRIu64 " bytes\n", stats.slabs, stats.slab_bytes);
-  add(text, "memory   %" PRIu64 " bytes resident, %" PRIu64 " bytes of address space without\n", stats.resident_bytes,
-      stats.retained_bytes);
+  add(text,
+      "memory   %" PRIu64 " bytes resident, %" PRIu64 " bytes of address space without, backing refused %" PRIu64
+      " times\n",
+      stats.resident_bytes, stats.retained_bytes, stats.backing_refused);
   add(text,
       "ever     %" PRIu64 " acquired, %.1f %% from a cache, %" PRIu64 " oversize, %" PRIu64 " refused, %" PRIu64
       " uncached\n",

@@ -130,6 +130,20 @@ std::size_t checked_budget(const pool_options& options) {
   return options.budget_bytes_max;
 }
 
+// Null when memory comes from elsewhere.
+std::unique_ptr<page_source> make_own_pages(const pool_options& options) {
+  if (options.backing == page_backing{}) return nullptr;
+  if (options.pages != nullptr) {
+    throw std::invalid_argument("pool_options: `backing` is set, and so is `pages`, which has a backing of its own");
+  }
+  return std::make_unique<system_page_source>(options.backing);
+}
+
+page_source& pages_of(const pool_options& options, const std::unique_ptr<page_source>& own) {
+  if (own != nullptr) return *own;
+  return options.pages != nullptr ? *options.pages : page_source::system();
+}
+
 // Of oversize buffers, which may not be kept: more is cleared only when it is.
 constexpr std::uint32_t oversize_clear_max = 4096;
 
@@ -171,8 +185,9 @@ pool_core::pool_core(const pool_options& options, bool shared)
       classes_owner_(make_classes(*this, table_, effective_zeroing(options), samples_ != nullptr)),
       classes_(classes_owner_.get()),
       cache_bytes_max_(std::min(options.cache_bytes_max, options.budget_bytes_max / cache_part_of_budget)),
-      depot_(options.pages != nullptr ? *options.pages : page_source::system(), checked_budget(options), classes_,
-             table_.count(), shared, cache_bytes_max_, options.harden),
+      own_pages_(make_own_pages(options)),
+      depot_(pages_of(options, own_pages_), checked_budget(options), classes_, table_.count(), shared, cache_bytes_max_,
+             options.harden),
       block_bytes_max_([&] {
         std::size_t index = table_.count() - 1;
         while (table_.size_of(index) > options.budget_bytes_max) --index;
@@ -439,6 +454,7 @@ void pool_core::stats(pool_stats& into) const noexcept {
   into.bytes = budget.charged();
   into.bytes_high_water = budget.charged_high_water();
   into.budget_bytes_max = budget.bytes_max();
+  into.backing_refused = depot_.backing_refused();
   into.class_count = table_.count();
 
   const std::lock_guard lock(caches_mutex_);

@@ -148,9 +148,13 @@ std::size_t region_set::purge_unneeded() noexcept {
 
 region* region_set::grow(std::size_t granule_count) noexcept {
   constexpr std::size_t usual_count = region_bytes / granule_bytes;
-  region* made = granule_count < usual_count ? map_region(usual_count, pages_) : nullptr;
-  // Large runs get a region of their own; so does every run where address space is scarce (RLIMIT_AS).
-  if (made == nullptr) made = map_region(granule_count, pages_);
+  constexpr std::size_t huge_page_count = huge_page_bytes / granule_bytes;
+  // Large runs get a region of their own, of whole huge pages, because others cannot be reserved.
+  const std::size_t whole_count = (granule_count + huge_page_count - 1) / huge_page_count * huge_page_count;
+  const std::size_t wanted_count = std::max(usual_count, whole_count);
+  region* made = map_region(wanted_count, pages_);
+  // So does every run where address space is scarce (RLIMIT_AS).
+  if (made == nullptr && granule_count < wanted_count) made = map_region(granule_count, pages_);
   if (made == nullptr) return nullptr;
   made->next = first_;
   first_ = made;

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/pool/pool_options.hpp>
 
+#include "support/both_pools.hpp"
+
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 
@@ -17,6 +21,54 @@ TEST(pool_options_test, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(options.budget_bytes_max, memory_budget::unlimited);
   EXPECT_EQ(options.cache_bytes_max, std::size_t{2} << 20);
   EXPECT_EQ(options.pages, nullptr);
+  EXPECT_EQ(options.backing, page_backing{});
+  EXPECT_EQ(options.backing.huge, huge_pages::system_default);
+  EXPECT_FALSE(options.backing.prefault);
+  EXPECT_EQ(options.backing.numa_node, -1);
+}
+
+template <class Pool>
+class pool_options_backing_test : public ::testing::Test {};
+TYPED_TEST_SUITE(pool_options_backing_test, support::both_pools, support::pool_name);
+
+TYPED_TEST(pool_options_backing_test, APageSourceHasABackingOfItsOwn) {
+  system_page_source pages({.prefault = true});
+  pool_options options = support::with_pages(pages);
+  options.backing.prefault = true;
+  EXPECT_THROW(TypeParam{options}, std::invalid_argument);
+  options.backing = {};
+  EXPECT_NO_THROW(TypeParam{options});
+}
+
+TYPED_TEST(pool_options_backing_test, RefusesWhatIsNoNode) {
+  for (const int node : {-2, 1024}) {
+    pool_options options;
+    options.backing.numa_node = node;
+    EXPECT_THROW(TypeParam{options}, std::invalid_argument) << node;
+  }
+}
+
+// Its own source is made for the options and dies with the pool, blocks in every state.
+TYPED_TEST(pool_options_backing_test, APoolBacksItsMemoryAsItIsTold) {
+  pool_options options;
+  options.backing.numa_node = 1023;  // no machine has it: every mapping is counted
+  TypeParam pool(options);
+  EXPECT_EQ(pool.stats().backing_refused, 0U);
+  buffer block = pool.acquire(100);
+  EXPECT_EQ(pool.stats().backing_refused, 1U) << "the region";
+  const buffer oversize = pool.acquire(pool.size_classes().largest() + 1);
+  EXPECT_EQ(pool.stats().backing_refused, 2U) << "and the pages of the oversize buffer";
+  block.data()[99] = std::byte{1};
+  block.release();
+  EXPECT_EQ(pool.stats().refused, 0U) << "the memory is there";
+  EXPECT_TRUE(pool.check_invariants());
+  pool.trim();
+}
+
+TYPED_TEST(pool_options_backing_test, NothingIsRefusedWhereNothingIsAskedFor) {
+  TypeParam pool;
+  pool.acquire(100).release();
+  EXPECT_EQ(pool.stats().backing_refused, 0U);
 }
 
 TEST(pool_options_test, AFailureSaysWhatWasAskedForAndWhy) {

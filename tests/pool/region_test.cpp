@@ -83,6 +83,15 @@ TEST_F(region_test, ALargeRunGetsARegionOfItsOwn) {
   EXPECT_EQ(allocate(count).base, large.base);
 }
 
+// So that they can be reserved, whatever the size of a class.
+TEST_F(region_test, ALargeRunLiesInWholeHugePages) {
+  constexpr std::size_t count = region_bytes / granule_bytes + 1;
+  ASSERT_NE(allocate(count).base, nullptr);
+  EXPECT_EQ(pages_.mapped_bytes(), region_bytes + huge_page_bytes);
+  EXPECT_NE(allocate().base, nullptr);
+  EXPECT_EQ(pages_.mapping_count(), 1U) << "the rest is used as well";
+}
+
 TEST_F(region_test, PurgeUnmapsRegionsWithoutAUsedRun) {
   const region_set::run one = allocate();
   const region_set::run two = allocate(4);
@@ -148,6 +157,9 @@ TEST_F(region_test, TakesWhatItNeedsWhereAddressSpaceIsScarce) {
   EXPECT_NE(small.base, nullptr);
   EXPECT_EQ(pages_.mapped_bytes(), granule_bytes);
   EXPECT_EQ(allocate(2).base, nullptr);
+  constexpr std::size_t large_count = region_bytes / granule_bytes + 1;
+  pages_.refuse_maps_above(large_count * granule_bytes);
+  EXPECT_NE(allocate(large_count).base, nullptr);
 }
 
 TEST_F(region_test, SaysNoWhenTheSystemDoes) {

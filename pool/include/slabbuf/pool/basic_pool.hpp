@@ -24,8 +24,8 @@ namespace slabbuf {
 template <bool shared>
 class basic_pool {
  public:
-  /// Throws std::invalid_argument when the budget is below one block of the smallest class, and
-  /// std::bad_alloc.
+  /// Throws std::invalid_argument when the budget is below one block of the smallest class, `backing` names
+  /// no NUMA node, or `backing` and `pages` are both set; and std::bad_alloc.
   explicit basic_pool(const pool_options& options = {}) : core_(options, shared) {}
   basic_pool(const basic_pool&) = delete;
   basic_pool& operator=(const basic_pool&) = delete;

@@ -49,7 +49,12 @@ struct pool_options {
   /// 1/16 of it and all threads 1/4, so that caches cannot starve the pool. 0 switches them off.
   std::size_t cache_bytes_max = std::size_t{2} << 20;
 
-  /// Where memory comes from; null means page_source::system().
+  /// What lies beneath the pool's memory; pool_stats::backing_refused counts what was not to be had.
+  page_backing backing{};
+
+  /// Where memory comes from; null means a system_page_source of the pool's own, as `backing` says. Another
+  /// source has a backing of its own: to set both is a mistake, and the pool's constructor throws
+  /// std::invalid_argument.
   page_source* pages = nullptr;
 
   /// Memory that was not needed for so long goes back to the system when decay() is called (by a timer or

@@ -58,6 +58,7 @@ struct pool_stats {
   std::uint64_t bytes;             // what the budget counts: in use, cached and oversize
   std::uint64_t bytes_high_water;  // most that `bytes` ever was
   std::uint64_t budget_bytes_max;  // limit of `bytes`; SIZE_MAX: none
+  std::uint64_t backing_refused;   // mappings and slabs, ever, without the backing asked for; all of the page source's
 
   std::size_t class_count;  // entries of `class_storage` that are set
   std::array<class_stats, size_class_table::count_max> class_storage;

@@ -104,6 +104,7 @@ class depot {
   std::uint64_t retained_bytes() const noexcept;
   std::uint64_t blocks_out(std::size_t index) const noexcept;
   std::uint64_t slab_count(std::size_t index) const noexcept;
+  std::uint64_t backing_refused() const noexcept { return pages_.refused(); }
   std::uint64_t slab_bytes() const noexcept { return slab_bytes_.load(std::memory_order_relaxed); }
 
   struct oversize_counts {

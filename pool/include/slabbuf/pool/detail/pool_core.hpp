@@ -43,7 +43,7 @@ namespace slabbuf::detail {
 
 class pool_core {
  public:
-  /// Throws std::invalid_argument for a budget below the smallest class, std::bad_alloc.
+  /// Throws std::invalid_argument for options that cannot be (basic_pool.hpp), std::bad_alloc.
   pool_core(const pool_options& options, bool shared);
   pool_core(const pool_core&) = delete;
   pool_core& operator=(const pool_core&) = delete;
@@ -176,6 +176,7 @@ class pool_core {
   std::ptrdiff_t slot_in_thread_ = 0;  // block_class::slot of all classes
   std::size_t slot_ = pool_slots;      // its place in every thread; pool_slots when it has none
   const std::size_t cache_bytes_max_;  // of one thread; and of oversize buffers that are kept
+  const std::unique_ptr<page_source> own_pages_;
   depot depot_;
   const std::size_t block_bytes_max_;    // of the largest class that fits the budget
   memory_budget cache_room_;             // of all threads

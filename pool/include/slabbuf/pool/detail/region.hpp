@@ -7,8 +7,9 @@
 //     used_      1         1         0                  handed out
 //     resident_  1         0         1                  a block in it may have been touched
 //
-// A mapping costs address space only: memory becomes resident when a block is first touched. Free
-// granules keep theirs, for the next slab of whatever class, until purge().
+// A mapping costs address space only: memory becomes resident when a block is first touched, or when a
+// slab is made of it (page_backing::prefault). Free granules keep theirs, for the next slab of whatever
+// class, until purge(). Mappings are whole huge pages while there is address space for it.
 #pragma once
 
 #include <slabbuf/pool/detail/page_map.hpp>
