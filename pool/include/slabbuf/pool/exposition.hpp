@@ -17,7 +17,7 @@ namespace slabbuf {
 
 /// A snapshot and what to call the pool it is of.
 struct named_stats {
-  std::string_view name;  // any text
+  std::string_view name;  // UTF-8, no two alike: Prometheus refuses the whole page otherwise
   const pool_stats* stats;
 };
 
