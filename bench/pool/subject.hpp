@@ -66,7 +66,7 @@ class holder {
 template <class Pool, zeroing zero, writing what>
 class pool_subject {
  public:
-  explicit pool_subject(const size_class_table& classes) : pool_(options(classes)) {}
+  explicit pool_subject(const size_class_table& classes, pool_options chosen = {}) : pool_(options(classes, chosen)) {}
 
   auto take(std::size_t size) {
     auto taken = pool_.acquire(size);
@@ -83,8 +83,7 @@ class pool_subject {
   void trim() { pool_.trim(); }
 
  private:
-  static pool_options options(const size_class_table& classes) {
-    pool_options chosen;
+  static pool_options options(const size_class_table& classes, pool_options chosen) {
     chosen.size_classes = classes;
     chosen.zero = zero;
     return chosen;

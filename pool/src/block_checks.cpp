@@ -5,6 +5,7 @@
 #include <slabbuf/pool/detail/page_map.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 namespace slabbuf::detail {
@@ -15,6 +16,15 @@ constexpr std::byte canary_byte{0xca};
 
 bool all_are(std::byte value, const std::byte* begin, std::size_t bytes) noexcept {
   return bytes == 0 || (*begin == value && std::memcmp(begin, begin + 1, bytes - 1) == 0);
+}
+
+// edge_bytes of them, without a call.
+bool edge_is_zero(const std::byte* begin) noexcept {
+  std::uint64_t words[edge_bytes / sizeof(std::uint64_t)];
+  std::memcpy(words, begin, sizeof words);
+  std::uint64_t any = 0;
+  for (const std::uint64_t each : words) any |= each;
+  return any == 0;
 }
 
 // The record whose block this is; null when there is none.
@@ -34,8 +44,8 @@ bool can_be_marked(const slab& in) noexcept { return in.stride % mark_granule_by
 bool block_checks::still_zero(const std::byte* block, std::size_t bytes) const noexcept {
   constexpr std::byte zero{0};
   if (!cleared_ || level_ == hardening::off) return true;
-  if (level_ == hardening::full || bytes <= 2 * edge_bytes) return all_are(zero, block, bytes);
-  return all_are(zero, block, edge_bytes) && all_are(zero, block + bytes - edge_bytes, edge_bytes);
+  if (level_ == hardening::full || bytes < edge_bytes) return all_are(zero, block, bytes);
+  return edge_is_zero(block) && edge_is_zero(block + bytes - edge_bytes);
 }
 
 std::optional<misuse> block_checks::take(const block_class& of, std::byte* block) const noexcept {
