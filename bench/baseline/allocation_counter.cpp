@@ -25,13 +25,17 @@ void* volatile sink = nullptr;
 }  // namespace
 
 bool allocation_counting_available() noexcept {
-  const std::uint64_t before = used.allocations;
+  const std::uint64_t before = heap_use_of_this_thread().allocations;
   sink = std::malloc(1);
   std::free(sink);
-  return used.allocations != before;
+  return heap_use_of_this_thread().allocations != before;
 }
 
-heap_use heap_use_of_this_thread() noexcept { return used; }
+// Volatile: compilers know that malloc changes no variable of a program, and would remember the numbers.
+heap_use heap_use_of_this_thread() noexcept {
+  const volatile heap_use& now = used;
+  return {now.allocations, now.bytes};
+}
 
 }  // namespace slabbuf::bench
 

@@ -64,7 +64,7 @@ thread_cache::thread_cache(depot& from, bin* bins, std::unique_ptr<bin[]> owned,
   if (owner != nullptr) mutex_.enable();
   if (how_.sample_period == 0) return;
   for (std::size_t index = 0; index < class_count_; ++index) {
-    notes_[index].sample = 1 + random_ % how_.sample_period;
+    bins_[index].next_sample = 1 + random_ % how_.sample_period;
     set_sample_at(index);
   }
 }
@@ -82,7 +82,7 @@ thread_cache::taken thread_cache::take(std::size_t index) noexcept {
   const depot::batch got = depot_.take(index, to.blocks, static_cast<std::uint32_t>(to.room / 2) + 1);
   if (got.count == 0) return {nullptr, got.why};
   to.state.store(to.state.load(std::memory_order_relaxed) + got.count - 1, std::memory_order_relaxed);
-  misses_[index].store(misses(index) + 1, std::memory_order_relaxed);
+  to.misses.store(misses(index) + 1, std::memory_order_relaxed);
   if (how_.sample_period != 0) set_sample_at(index);
   return {to.blocks[got.count - 1], refusal::none, sampled};
 }
@@ -91,19 +91,19 @@ thread_cache::taken thread_cache::take(std::size_t index) noexcept {
 // so that no rhythm of the program hides from samples.
 bool thread_cache::sample(std::size_t index) noexcept {
   const std::uint64_t now = acquired(index) + 1;
-  if (now < notes_[index].sample) return false;
+  if (now < bins_[index].next_sample) return false;
   // xorshift64 (Marsaglia 2003)
   random_ ^= random_ << 13;
   random_ ^= random_ >> 7;
   random_ ^= random_ << 17;
-  notes_[index].sample = now + 1 + random_ % (2 * std::uint64_t{how_.sample_period} - 1);
+  bins_[index].next_sample = now + 1 + random_ % (2 * std::uint64_t{how_.sample_period} - 1);
   set_sample_at(index);
   return true;
 }
 
 // Lets the fast path hand out what comes before the next sample: it counts what it popped, not misses.
 void thread_cache::set_sample_at(std::size_t index) noexcept {
-  bins_[index].sample_at = (notes_[index].sample - 1 - misses(index)) << bin::count_shift;
+  bins_[index].sample_at = (bins_[index].next_sample - 1 - misses(index)) << bin::count_shift;
 }
 
 void thread_cache::put(std::size_t index, std::byte* block) noexcept {
@@ -135,7 +135,7 @@ bool thread_cache::reclaim(bool only_idle) noexcept {
   for (std::size_t index = 0; index < class_count_; ++index) {
     if (only_idle) {
       const std::uint64_t now = use(index);
-      if (std::exchange(notes_[index].last_use, now) != now) continue;
+      if (std::exchange(bins_[index].last_use, now) != now) continue;
     }
     if (bins_[index].room == 0) continue;
     if (!closed && !close_while_elsewhere()) return false;

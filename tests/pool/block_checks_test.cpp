@@ -32,7 +32,7 @@ pool_options hardened(hardening level, zeroing zero = zeroing::dirty_extent) {
 // Writes past every view, as a misbehaving program would. A volatile store, because a compiler may leave
 // out what nobody is allowed to see; a store that AddressSanitizer does not look at, because it would
 // find the misuse first.
-[[gnu::no_sanitize("address")]] void scribble(const std::byte* at) {
+__attribute__((no_sanitize("address"))) void scribble(const std::byte* at) {
   *const_cast<volatile std::byte*>(at) = std::byte{0x5a};
 }
 

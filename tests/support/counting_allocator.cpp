@@ -31,10 +31,13 @@ constinit std::atomic<std::uint64_t> allocations_of_all{0};
 // Hides from the compiler what is done with the memory, or it drops the pair of calls altogether.
 void* volatile sink = nullptr;
 
+// Volatile: compilers know that malloc changes no variable of a program, and would remember the number.
+std::uint64_t allocations_so_far() noexcept { return static_cast<volatile heap_of_thread&>(here).allocations; }
+
 bool is_counted(void* (*allocate)(), void (*release)(void*)) {
-  const std::uint64_t before = here.allocations;
+  const std::uint64_t before = allocations_so_far();
   sink = allocate();
-  const bool counted = here.allocations == before + 1;
+  const bool counted = allocations_so_far() == before + 1;
   release(sink);
   return counted;
 }
@@ -48,7 +51,7 @@ bool heap_counting_available() noexcept {
   return available;
 }
 
-std::uint64_t heap_allocations_of_this_thread() noexcept { return here.allocations; }
+std::uint64_t heap_allocations_of_this_thread() noexcept { return allocations_so_far(); }
 
 std::uint64_t heap_allocations_of_the_process() noexcept { return allocations_of_all.load(std::memory_order_relaxed); }
 

@@ -63,8 +63,9 @@ struct pool_stats {
   std::size_t class_count;  // entries of `class_storage` that are set
   std::array<class_stats, size_class_table::count_max> class_storage;
 
-  /// One entry for each class, ascending.
-  std::span<const class_stats> classes() const noexcept { return {class_storage.data(), class_count}; }
+  /// One entry for each class, ascending. Not of a temporary: what it refers to would be gone.
+  std::span<const class_stats> classes() const& noexcept { return {class_storage.data(), class_count}; }
+  std::span<const class_stats> classes() && = delete;
 };
 
 }  // namespace slabbuf

@@ -50,11 +50,15 @@ struct alignas(bin_stride) bin {
   std::atomic<std::uint64_t> state{0};      // relaxed: one thread writes, others only read the numbers
   std::uint64_t room = 0;                   // most blocks it may hold, <= room_max
   std::uint64_t sample_at = never_sampled;  // from this `state` on, the slow path has a look at each block
-  std::byte* blocks[120];
+  // Of the cache around it (thread_cache.hpp), beside the fast path.
+  std::atomic<std::uint64_t> misses{0};  // blocks handed out that were not in the bin; as `state`
+  std::uint64_t last_use = 0;            // as thread_cache::reclaim() saw it last
+  std::uint64_t next_sample = 0;         // the acquisition to be sampled next, counted from one
+  std::byte* blocks[117];
 
   static constexpr std::uint64_t depth_mask = 0xff;
   static constexpr std::uint64_t count_shift = 8;
-  static constexpr std::uint64_t room_max = 120;
+  static constexpr std::uint64_t room_max = 116;
 
   std::uint64_t depth() const noexcept { return state.load(std::memory_order_relaxed) & depth_mask; }
   std::uint64_t popped() const noexcept { return state.load(std::memory_order_relaxed) >> count_shift; }

@@ -96,7 +96,7 @@ class pool_core {
     if (!push<shared>(of, data)) [[unlikely]]
       give_slow(of, data);
   }
-  static void give_slow(const block_class& of, std::byte* data) noexcept;
+  static void give_slow(const block_class& from, std::byte* data) noexcept;
 
   /// Takes back, by its address alone, a block that take() or take_slow() gave to somebody who keeps no
   /// block_class; the first `written` bytes may have been written. False when the address is no pool's.

@@ -22,7 +22,6 @@
 #include <slabbuf/pool/memory_budget.hpp>
 #include <slabbuf/pool/size_class.hpp>
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -82,7 +81,7 @@ class thread_cache {
   // What stats() reads: each is one number that only this thread changes.
   std::uint64_t depth(std::size_t index) const noexcept { return bins_[index].depth(); }
   std::uint64_t acquired(std::size_t index) const noexcept { return bins_[index].popped() + misses(index); }
-  std::uint64_t misses(std::size_t index) const noexcept { return misses_[index].load(std::memory_order_relaxed); }
+  std::uint64_t misses(std::size_t index) const noexcept { return bins_[index].misses.load(std::memory_order_relaxed); }
 
   thread_cache* next = nullptr;  // in the pool's list, under the pool's lock
   thread_cache* previous = nullptr;
@@ -113,12 +112,6 @@ class thread_cache {
   std::size_t room_bytes_ = 0;  // sum of room x class size, charged to room_of_all_
   std::size_t victim_ = 0;      // the bin to take room from next
   std::uint64_t random_;        // never zero
-  struct note {
-    std::uint64_t last_use;  // use() when reclaim() last looked
-    std::uint64_t sample;    // the next acquisition to be sampled, counted from one
-  };
-  std::array<note, size_class_table::count_max> notes_{};
-  std::array<std::atomic<std::uint64_t>, size_class_table::count_max> misses_{};  // handed out by take()
 };
 
 }  // namespace slabbuf::detail
