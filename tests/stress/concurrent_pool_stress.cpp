@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Rounds of what a server does at its worst: buffers of random sizes, freed on other threads than
-// they were taken on, threads that come and go, memory trimmed meanwhile. After each round every law
+// they were taken on, threads that come and go, memory trimmed and decaying meanwhile. After each round every law
 // of the pool must hold, and every byte of every buffer was its holder's alone.
 #include <slabbuf/pool/concurrent_pool.hpp>
 
@@ -12,6 +12,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -95,10 +96,12 @@ void work(concurrent_pool& pool, exchange& others, faults& found, std::uint64_t 
       held.pop_back();
     }
     if (random.one_in(1000)) pool.trim();
+    if (random.one_in(100)) pool.decay();
   }
 }
 
-void run_rounds(const pool_options& options) {
+void run_rounds(pool_options options) {
+  options.decay = std::chrono::milliseconds(1);
   concurrent_pool pool(options);
   for (std::uint64_t round = 0; round < round_count; ++round) {
     faults found;
@@ -114,6 +117,7 @@ void run_rounds(const pool_options& options) {
     EXPECT_EQ(found.not_fresh, 0);
     EXPECT_EQ(found.overwritten, 0);
     EXPECT_EQ(pool.stats().in_use, 0U);
+    EXPECT_TRUE(pool.holders().empty());
     ASSERT_TRUE(pool.check_invariants()) << "round " << round;
   }
   // Only this thread is left, with what it released of the exchange in its cache.
@@ -150,6 +154,22 @@ TEST(concurrent_pool_stress, HoldsWithSmallCachesAndOddClasses) {
   options.cache_bytes_max = 10000;
   options.size_classes = {1, 7, 100, 1000, 1024, 17408, 100000};
   options.zero = zeroing::whole_block;
+  run_rounds(options);
+}
+
+// Samples are taken and crossed off by whichever thread has the buffer at the time.
+TEST(concurrent_pool_stress, HoldsWhileOneInThreeIsSampled) {
+  support::failing_page_source pages;
+  pool_options options = support::with_pages(pages);
+  options.sample_period = 3;
+  run_rounds(options);
+}
+
+TEST(concurrent_pool_stress, HoldsWhenEveryBlockIsChecked) {
+  support::failing_page_source pages;
+  pool_options options = support::with_pages(pages);
+  options.harden = hardening::full;
+  options.budget_bytes_max = std::size_t{16} << 20;
   run_rounds(options);
 }
 
