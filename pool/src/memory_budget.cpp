@@ -4,10 +4,10 @@
 namespace slabbuf {
 
 bool memory_budget::try_charge(std::size_t bytes) noexcept {
-  std::size_t before = charged_.load(std::memory_order_relaxed);
+  std::size_t before = charged_.load();
   do {
     if (bytes > bytes_max_ - before) return false;
-  } while (!charged_.compare_exchange_weak(before, before + bytes, std::memory_order_relaxed));
+  } while (!charged_.compare_exchange_weak(before, before + bytes));
 
   std::size_t high_water = high_water_.load(std::memory_order_relaxed);
   while (high_water < before + bytes &&

@@ -212,6 +212,7 @@ pool_core::pool_core(const pool_options& options, bool shared)
 }
 
 pool_core::~pool_core() {
+  if (has_waiters()) report_misuse({misuse::pool_died_in_use, this, waiting_.load(), 0});
   if (shared()) live.remove(*this);
   while (caches_ != nullptr) detach(caches_);
 
@@ -226,7 +227,8 @@ pool_core::~pool_core() {
 thread_cache::options pool_core::cache_options() const noexcept {
   return {.bytes_max = cache_bytes_max_,
           .sample_period = samples_ != nullptr ? samples_->period() : 0,
-          .oldest_first = level_ == hardening::full};
+          .oldest_first = level_ == hardening::full,
+          .waiting = &waiting_};
 }
 
 void pool_core::report(misuse kind, const void* address, std::size_t size, std::size_t class_size) const noexcept {
@@ -248,7 +250,13 @@ pool_core::taken_or_refused pool_core::take_slow(std::size_t size) noexcept {
     refused_.fetch_add(1, std::memory_order_relaxed);
     return {{nullptr, nullptr}, got.why};
   }
-  const taken_or_refused given{{got.block, &class_for(class_index, got.sampled)}, refusal::none};
+  return {hand_out(got, class_index, size), refusal::none};
+}
+
+// What is done with every block that did not come by the fast path.
+pool_core::taken pool_core::hand_out(const thread_cache::taken& got, std::size_t class_index,
+                                     std::size_t size) noexcept {
+  const taken given{got.block, &class_for(class_index, got.sampled)};
   if (checks_ != nullptr) {
     if (const auto fault = checks_->take(classes_[class_index].of, got.block)) [[unlikely]]
       report(*fault, got.block, size, capacity(given));
@@ -273,12 +281,7 @@ bool pool_core::sample_uncached() noexcept {
 thread_cache::taken pool_core::take_from_caches(std::size_t index) noexcept {
   thread_cache* const cache = cache_of_this_thread();
   const auto attempt = [&]() -> thread_cache::taken {
-    if (cache != nullptr) return cache->take(index);
-    std::byte* block = nullptr;
-    const depot::batch got = depot_.take(index, &block, 1);
-    if (got.count == 0) return {nullptr, got.why};
-    uncached_acquired_[index].fetch_add(1, std::memory_order_relaxed);
-    return {block, refusal::none, sample_uncached()};
+    return cache != nullptr ? cache->take(index) : take_uncached(index);
   };
   if (cache == nullptr) uncached_.fetch_add(1, std::memory_order_relaxed);
   thread_cache::taken got = attempt();
@@ -289,7 +292,83 @@ thread_cache::taken pool_core::take_from_caches(std::size_t index) noexcept {
     trim();
     got = attempt();
   }
+  serve();  // what this thread had cached may have gone back
   return got;
+}
+
+thread_cache::taken pool_core::take_uncached(std::size_t index) noexcept {
+  std::byte* block = nullptr;
+  const depot::batch got = depot_.take(index, &block, 1);
+  if (got.count == 0) return {nullptr, got.why};
+  uncached_acquired_[index].fetch_add(1, std::memory_order_relaxed);
+  return {block, refusal::none, sample_uncached()};
+}
+
+void pool_core::wait(waiter& added) noexcept {
+  {
+    const std::lock_guard lock(line_mutex_);
+    line_.push_back(added);
+    waiting_.fetch_add(1);
+  }
+  // From here on nothing is cached any more, and what was goes to the depot. `added` may be gone already.
+  reclaim();
+  serve();
+}
+
+bool pool_core::stop_waiting(waiter& removed) noexcept {
+  {
+    const std::lock_guard lock(line_mutex_);
+    if (!removed.in_line) return false;
+    line_.remove(removed);
+    waiting_.fetch_sub(1);
+  }
+  serve();  // the next one may want less
+  return true;
+}
+
+// Gives the first in line what it waits for, and the next ones, as far as the budget goes. No lock of the
+// pool is held by the caller.
+void pool_core::serve() noexcept {
+  if (waiting_.load() == 0) return;
+  const std::lock_guard lock(line_mutex_);
+  while (waiter* const first = line_.first()) {
+    take_for(*first);
+    if (first->block == nullptr && first->why == refusal::budget) {
+      first->why = refusal::none;
+      return;
+    }
+    line_.remove(*first);
+    waiting_.fetch_sub(1);
+    first->told(*first);
+  }
+}
+
+void pool_core::take_for(waiter& first) noexcept {
+  const std::size_t index = table_.find(first.size);
+  thread_cache::taken got{};
+  if (index != size_class_table::npos) {
+    got = take_uncached(index);
+  } else {
+    const depot::oversize_block made = depot_.take_oversize(first.size, &classes_[table_.count()].of);
+    got = {made.data, made.why, made.data != nullptr && sample_uncached()};
+  }
+  first.block = got.block;
+  first.why = got.why;
+  first.sampled = got.sampled;
+}
+
+pool_core::taken pool_core::collect(waiter& told) noexcept {
+  const std::size_t index = table_.find(told.size);
+  return hand_out({std::exchange(told.block, nullptr), refusal::none, told.sampled},
+                  index != size_class_table::npos ? index : table_.count(), told.size);
+}
+
+bool pool_core::can_ever_have(std::size_t size) const noexcept {
+  const std::size_t budget = depot_.budget().bytes_max();
+  const std::size_t index = table_.find(size);
+  if (index != size_class_table::npos) return table_.size_of(index) <= budget;
+  const std::size_t page = page_size();
+  return size <= buffer_bytes_max && (size + page - 1) / page * page <= budget;
 }
 
 // Gives up what is charged and in nobody's hands. Returns whether there was any.
@@ -318,12 +397,14 @@ void pool_core::give_slow(const block_class& from, std::byte* data) noexcept {
     if (record == nullptr || record->owner != &of || record->base != data) [[unlikely]]
       pool.report(misuse::double_put, data, 0, 0);
     pool.depot_.put_oversize(record);
-    return;
+    if (pool.has_waiters()) pool.depot_.drop_oversize(false);
+  } else if (thread_cache* const cache = pool.cache_of_this_thread()) {
+    cache->put(of.index, data);
+  } else {
+    pool.uncached_.fetch_add(1, std::memory_order_relaxed);
+    pool.depot_.put(of.index, &data, 1);
   }
-  thread_cache* const cache = pool.cache_of_this_thread();
-  if (cache != nullptr) return cache->put(of.index, data);
-  pool.uncached_.fetch_add(1, std::memory_order_relaxed);
-  pool.depot_.put(of.index, &data, 1);
+  pool.serve();
 }
 
 bool pool_core::give_by_address(void* memory, std::size_t written) noexcept {
@@ -425,7 +506,15 @@ void pool_core::close_slots() noexcept {
 
 void pool_core::detach(thread_cache* cache) noexcept {
   const std::unique_ptr<thread_cache> dying(cache);
-  const std::lock_guard lock(caches_mutex_);
+  {
+    const std::lock_guard lock(caches_mutex_);
+    take_apart(*cache);
+  }
+  serve();
+}
+
+void pool_core::take_apart(thread_cache& leaving) noexcept {
+  thread_cache* const cache = &leaving;
   cache->close();
   cache->flush();  // gives its room back, too
   for (std::size_t index = 0; index < table_.count(); ++index) {

@@ -71,13 +71,14 @@ thread_cache::thread_cache(depot& from, bin* bins, std::unique_ptr<bin[]> owned,
 
 thread_cache::taken thread_cache::take(std::size_t index) noexcept {
   const std::lock_guard lock(mutex_);
-  open();
+  const bool keeps = !keeps_nothing();
+  keeps ? open() : void(empty());
   bin& to = bins_[index];
   const bool sampled = how_.sample_period != 0 && sample(index);
   std::byte* block = nullptr;
   // The slot was closed, or the class is in a dense bucket, or it was time for a sample.
   if (how_.oldest_first ? to.pop_oldest(block) : to.pop(block)) return {block, refusal::none, sampled};
-  grow(index);
+  if (keeps) grow(index);
   // The bin is empty, so its own storage receives the batch: half its room, and one for the caller.
   const depot::batch got = depot_.take(index, to.blocks, static_cast<std::uint32_t>(to.room / 2) + 1);
   if (got.count == 0) return {nullptr, got.why};
@@ -108,6 +109,10 @@ void thread_cache::set_sample_at(std::size_t index) noexcept {
 
 void thread_cache::put(std::size_t index, std::byte* block) noexcept {
   const std::lock_guard lock(mutex_);
+  if (keeps_nothing()) {
+    empty();
+    return depot_.put(index, &block, 1);
+  }
   open();
   bin& to = bins_[index];
   if (to.push(block)) return;
@@ -120,8 +125,12 @@ void thread_cache::put(std::size_t index, std::byte* block) noexcept {
 
 bool thread_cache::flush() noexcept {
   const std::lock_guard lock(mutex_);
+  return empty();
+}
+
+bool thread_cache::empty() noexcept {
   bool any = false;
-  for (std::size_t index = 0; index < class_count_; ++index) {
+  for (std::size_t index = 0; index < class_count_ && room_bytes_ != 0; ++index) {
     any = any || bins_[index].depth() != 0;
     shrink(index, 0);
   }
@@ -146,12 +155,11 @@ bool thread_cache::reclaim(bool only_idle) noexcept {
   return any;
 }
 
-// Closes the owner's slot and waits until the owner has left its bins. False, and open again, when it
-// cannot be told to.
+// Closes the owner's slot and waits until the owner has left its bins. False when that cannot be known:
+// then the owner empties them itself, or opens the slot again, when it finds it closed.
 bool thread_cache::close_while_elsewhere() noexcept {
   if (owner_ == nullptr || owner_ == &slots_of_thread) return true;
   std::atomic<bin*>& slot = owner_->bins[slot_];
-  bin* const before = slot.load(std::memory_order_relaxed);
   slot.store(closed_bins, std::memory_order_relaxed);
   bool elsewhere = heavy_barrier();
   // Acquire pairs with the release in ~slot_guard().
@@ -159,7 +167,6 @@ bool thread_cache::close_while_elsewhere() noexcept {
     elsewhere = look < looks_max;
     ::sched_yield();
   }
-  if (!elsewhere) slot.store(before, std::memory_order_relaxed);
   return elsewhere;
 }
 
@@ -178,6 +185,11 @@ std::uint64_t thread_cache::use(std::size_t index) const noexcept {
 
 std::uint64_t thread_cache::room_max(std::size_t index) const noexcept {
   return std::min<std::uint64_t>(how_.bytes_max / bins_[index].of.size, bin::room_max);
+}
+
+// Relaxed: whoever begins to wait empties all caches after, under their locks.
+bool thread_cache::keeps_nothing() const noexcept {
+  return how_.waiting != nullptr && how_.waiting->load(std::memory_order_relaxed) != 0;
 }
 
 // Doubles the room of a bin, as far as the caps and the other bins allow.

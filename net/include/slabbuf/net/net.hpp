@@ -4,6 +4,7 @@
 // Lifetime: see each header.
 #pragma once
 
+#include <slabbuf/net/async_acquire.hpp>
 #include <slabbuf/net/async_read_some.hpp>
 #include <slabbuf/net/async_write.hpp>
 #include <slabbuf/net/decay_timer.hpp>

@@ -117,6 +117,15 @@ class basic_pool {
   /// tests and debugging, while no other thread is inside the pool; walks every slab.
   [[nodiscard]] bool check_invariants() noexcept { return core_.check_invariants(); }
 
+  /// Whether the budget has room for a buffer of `size` bytes when nothing else is out.
+  bool can_ever_have(std::size_t size) const noexcept { return core_.can_ever_have(size); }
+
+  /// Whether somebody waits for the budget (net::async_acquire).
+  bool has_waiters() const noexcept { return core_.has_waiters(); }
+
+  /// For the layers above: a buffer of `size` bytes in a block that core() gave.
+  buffer adopt(const detail::pool_core::taken& got, std::size_t size) noexcept { return buffer(got, size, tag); }
+
   /// The part all pools share, for the layers above (slabbuf::net).
   detail::pool_core& core() noexcept { return core_; }
 

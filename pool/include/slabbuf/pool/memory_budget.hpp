@@ -26,7 +26,7 @@ class memory_budget {
   bool try_charge(std::size_t bytes) noexcept;
 
   /// Gives back what try_charge() took.
-  void refund(std::size_t bytes) noexcept { charged_.fetch_sub(bytes, std::memory_order_relaxed); }
+  void refund(std::size_t bytes) noexcept { charged_.fetch_sub(bytes); }
 
   std::size_t charged() const noexcept { return charged_.load(std::memory_order_relaxed); }
   std::size_t charged_high_water() const noexcept { return high_water_.load(std::memory_order_relaxed); }
@@ -34,8 +34,9 @@ class memory_budget {
   std::size_t available() const noexcept { return bytes_max_ == unlimited ? unlimited : bytes_max_ - charged(); }
 
  private:
-  // Relaxed throughout: these are counts. The memory they stand for is handed from thread to thread
-  // under the depot's locks, which order everything else.
+  // These are counts: the memory they stand for is handed from thread to thread under the depot's locks,
+  // which order everything else. Sequentially consistent where it is charged and refunded, all the same:
+  // whoever waits for the budget must not miss a refund (pool_core.hpp).
   const std::size_t bytes_max_;
   std::atomic<std::size_t> charged_{0};
   std::atomic<std::size_t> high_water_{0};

@@ -17,6 +17,10 @@
 // A buffer that is sampled has a block_class of its own, with the closed place, so that its release comes
 // by the slow path, too.
 //
+// While somebody waits for the budget, nothing is cached: bins are closed, what comes back goes to the depot
+// and from there to the first in line. So no block lies where a waiter cannot have it, and no release is
+// missed.
+//
 // A thread that exits gives back what it cached; the counts it made are kept in `retired_`.
 #pragma once
 
@@ -26,6 +30,7 @@
 #include <slabbuf/pool/detail/sample_log.hpp>
 #include <slabbuf/pool/detail/thread_cache.hpp>
 #include <slabbuf/pool/detail/thread_slots.hpp>
+#include <slabbuf/pool/detail/waiter.hpp>
 #include <slabbuf/pool/pool_options.hpp>
 #include <slabbuf/pool/size_class.hpp>
 #include <slabbuf/pool/stats.hpp>
@@ -112,6 +117,22 @@ class pool_core {
   /// the address is no lent block of this pool or `size` is more than it has.
   void give_lent(void* data, std::size_t size) noexcept;
 
+  /// Puts somebody in line for a block. It may have been told, on another thread or this one, before the
+  /// call returns.
+  void wait(waiter& added) noexcept;
+
+  /// Takes somebody out of line. False: it was not in line, because it has been told.
+  bool stop_waiting(waiter& removed) noexcept;
+
+  /// Whether anybody is in line.
+  bool has_waiters() const noexcept { return waiting_.load(std::memory_order_relaxed) != 0; }
+
+  /// What a waiter that was told got; its block is as one from take_slow().
+  taken collect(waiter& told) noexcept;
+
+  /// Whether the budget has room for a block of that size when nothing else is out.
+  bool can_ever_have(std::size_t size) const noexcept;
+
   /// Throws what `why` says.
   [[noreturn]] void throw_refused(std::size_t size, refusal why) const;
 
@@ -159,11 +180,16 @@ class pool_core {
   void give_back(const block_class& of, std::byte* block) noexcept;
   thread_cache::taken take_from_caches(std::size_t index) noexcept;
   bool sample_uncached() noexcept;
+  taken hand_out(const thread_cache::taken& got, std::size_t class_index, std::size_t size) noexcept;
+  thread_cache::taken take_uncached(std::size_t index) noexcept;
+  void take_for(waiter& first) noexcept;
+  void serve() noexcept;
   bool reclaim() noexcept;
   bool empty_caches() noexcept;
   thread_cache* cache_of_this_thread() noexcept;
   thread_cache* add(std::unique_ptr<thread_cache> made) noexcept;
   void close_slots() noexcept;
+  void take_apart(thread_cache& leaving) noexcept;
 
   const size_class_table table_;
   const std::uint64_t id_;  // never used twice in a process
@@ -189,6 +215,12 @@ class pool_core {
     std::uint64_t misses;
   };
   std::array<class_counts, size_class_table::count_max> retired_{};  // of caches that are gone
+
+  std::mutex line_mutex_;  // guards line_; before the locks of the depot, after every other
+  waiting_line line_;
+  // Written under line_mutex_. Read and written seq_cst where it counts: whoever is put in line looks at the
+  // budget after, whoever refunds the budget looks here after.
+  std::atomic<std::size_t> waiting_{0};
 
   // Operations of threads that could not have a cache: each is shared, each is rare.
   std::array<std::atomic<std::uint64_t>, size_class_table::count_max> uncached_acquired_{};

@@ -35,6 +35,8 @@ class thread_cache {
     std::size_t bytes_max;            // byte cap of this cache
     std::uint32_t sample_period = 0;  // as in pool_options
     bool oldest_first = false;        // hand out the block that was put first
+    // Not zero: keep nothing. Null: always zero.
+    const std::atomic<std::size_t>* waiting = nullptr;
   };
 
   /// The cache of a local_pool whose bins are the pool's own, always open. Null when there is no memory.
@@ -92,6 +94,8 @@ class thread_cache {
   std::uint64_t room_max(std::size_t index) const noexcept;
   void open() noexcept;
   bool close_while_elsewhere() noexcept;
+  bool keeps_nothing() const noexcept;
+  bool empty() noexcept;
   bool sample(std::size_t index) noexcept;
   void set_sample_at(std::size_t index) noexcept;
   void grow(std::size_t index) noexcept;

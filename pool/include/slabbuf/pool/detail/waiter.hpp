@@ -9,7 +9,6 @@
 #include <slabbuf/pool/detail/depot.hpp>
 
 #include <cstddef>
-#include <cstdint>
 
 namespace slabbuf::detail {
 
@@ -19,10 +18,9 @@ struct waiter {
   /// not call the pool, and whoever destroys the waiter from another thread calls stop_waiting() first.
   void (*told)(waiter&) noexcept = nullptr;
 
-  std::byte* block = nullptr;     // what it got
-  std::uint32_t class_index = 0;  // of `block`; the number of classes for oversize
-  bool sampled = false;           // whether to note who took it
-  refusal why = refusal::none;    // why it will never get one
+  std::byte* block = nullptr;   // what it got: pool_core::collect() makes a block to use of it
+  bool sampled = false;         // whether to note who took it
+  refusal why = refusal::none;  // why it will never get one
 
   waiter* previous = nullptr;
   waiter* next = nullptr;
