@@ -7,8 +7,12 @@
 
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <asio/bind_executor.hpp>
+#include <asio/buffer.hpp>
 #include <asio/error.hpp>
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 namespace slabbuf::examples {
@@ -34,10 +38,35 @@ void echo_session::on_read(std::unique_ptr<echo_session> self, asio::error_code 
   echo_shard& shard = self->shard_;
   self->waiting_for_bytes_ = false;
   if (!ec || ec == asio::error::no_buffer_space) shard.wheel_.touch(*self);
-  if (ec == asio::error::no_buffer_space) return shard.wait_for_budget(std::move(self));
+  if (ec == asio::error::no_buffer_space) return wait_for_budget(std::move(self));
   // After the peer's last byte everything it sent has been echoed: a write ends before the next read.
   if (ec) return;
   write(std::move(self), std::move(received));
+}
+
+// Bytes have arrived and there is no room for them: they stay in the socket until it is this session's turn.
+void echo_session::wait_for_budget(std::unique_ptr<echo_session> self) {
+  echo_session& session = *self;
+  echo_shard& shard = session.shard_;
+  net::async_acquire(
+      shard.shared_.buffers, std::min(net::read_bytes_default, shard.shared_.buffers.block_bytes_max()),
+      asio::bind_executor(
+          session.socket_.get_executor(),
+          net::bind_pool(shard.handlers_, [self = std::move(self)](asio::error_code ec, buffer granted) mutable {
+            if (!ec) read_into(std::move(self), std::move(granted));
+          })));
+}
+
+void echo_session::read_into(std::unique_ptr<echo_session> self, buffer granted) {
+  echo_session& session = *self;
+  const std::span<std::byte> room = granted.prepare();
+  session.socket_.async_read_some(
+      asio::buffer(room.data(), room.size()),
+      net::bind_pool(session.shard_.handlers_, [self = std::move(self), granted = std::move(granted)](
+                                                   asio::error_code ec, std::size_t received) mutable {
+        granted.commit(received);
+        on_read(std::move(self), ec, std::move(granted));
+      }));
 }
 
 void echo_session::write(std::unique_ptr<echo_session> self, buffer data) {

@@ -5,6 +5,7 @@
 // an operation ends without starting another, and whatever it holds goes back to the pool.
 //
 //     waiting (no block) --readable--> read --> write (owns the block) --> waiting ...
+//                               |                                          no room: in the pool's line, then read
 //                 eof, error, idle for too long: closed
 #pragma once
 
@@ -46,6 +47,8 @@ class echo_session : public idle_wheel::entry {
 
  private:
   static void on_read(std::unique_ptr<echo_session> self, asio::error_code ec, buffer received);
+  static void wait_for_budget(std::unique_ptr<echo_session> self);
+  static void read_into(std::unique_ptr<echo_session> self, buffer granted);
   static void write(std::unique_ptr<echo_session> self, buffer data);
 
   echo_shard& shard_;

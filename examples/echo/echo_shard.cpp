@@ -24,9 +24,6 @@ using namespace std::chrono_literals;
 // shard ends before.
 constexpr auto accept_pause = 100ms;
 
-// A session whose bytes found no room in the budget tries again this often.
-constexpr auto budget_pause = 5ms;
-
 // A connection is drained when nothing came for this long: bytes the peer has sent may still be on
 // their way.
 constexpr std::chrono::milliseconds drain_quiet = 250ms;
@@ -162,28 +159,6 @@ void echo_shard::end_draining() {
 void echo_shard::abort_all() {
   if (session_count_ != 0) spdlog::warn("closing {} connections that did not finish", session_count_);
   wheel_.for_each([](idle_wheel::entry& each) { static_cast<echo_session&>(each).abort(); });
-  ending_ = true;  // those that wait for budget must see that they are closed
-  budget_timer_.cancel();
-}
-
-void echo_shard::wait_for_budget(std::unique_ptr<echo_session> starved) {
-  starved_.push_back(std::move(starved));
-  if (starved_.size() == 1) start_budget_timer();
-}
-
-// Wakes as many as there is room for, the longest waiting first; one at least, because what is in
-// the caches does not count as room.
-void echo_shard::start_budget_timer() {
-  budget_timer_.expires_after(budget_pause);
-  budget_timer_.async_wait([this](asio::error_code) {
-    const std::size_t room = shared_.buffers.available_bytes() / net::read_bytes_default;
-    for (std::size_t woken = 0; !starved_.empty() && (woken == 0 || woken < room || ending_); ++woken) {
-      std::unique_ptr<echo_session> next = std::move(starved_.front());
-      starved_.pop_front();
-      echo_session::read(std::move(next));
-    }
-    if (!starved_.empty()) start_budget_timer();
-  });
 }
 
 void echo_shard::session_began(echo_session& session) {

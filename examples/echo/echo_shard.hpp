@@ -19,7 +19,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 
 namespace slabbuf::examples {
@@ -84,8 +83,6 @@ class echo_shard {
   void start_draining();
   void end_draining();
   void abort_all();
-  void wait_for_budget(std::unique_ptr<echo_session> starved);
-  void start_budget_timer();
   bool drained() const noexcept { return draining_ && session_count_ == 0; }
   void session_began(echo_session& session);
   void session_ended();
@@ -97,7 +94,6 @@ class echo_shard {
   idle_wheel wheel_;
   std::size_t session_count_ = 0;
   bool draining_ = false;
-  bool ending_ = false;  // the drain was cut short
   bool dying_ = false;
   bool accepting_ = false;  // an accept, or the pause before the next one, is under way
   bool accepting_paused_ = false;
@@ -107,9 +103,7 @@ class echo_shard {
   acceptor acceptor_{context_};
   timer idle_timer_{context_};
   timer accept_timer_{context_};
-  timer budget_timer_{context_};
   timer drain_timer_{context_};
-  std::deque<std::unique_ptr<echo_session>> starved_;  // bytes have arrived, the budget had no room
 };
 
 }  // namespace slabbuf::examples
