@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/net/async_read_some.hpp>
 
+#include <slabbuf/net/async_acquire.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/pool/concurrent_pool.hpp>
 #include <slabbuf/pool/local_pool.hpp>
@@ -20,6 +21,7 @@
 #include <asio/write.hpp>
 
 #include <future>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -156,6 +158,72 @@ TEST_F(AsyncReadSome, LeavesTheBytesInTheSocketWhenTheBudgetHasNoRoom) {
   EXPECT_FALSE(result->ec);
   EXPECT_EQ(text_of(result->bytes), "later");
   result.reset();
+}
+
+TEST_F(AsyncReadSome, TakesASmallerBlockWhereTheBudgetIsShort) {
+  concurrent_pool tight({.budget_bytes_max = net::read_bytes_default + 4096, .cache_bytes_max = 0});
+  buffer in_the_way = tight.acquire(net::read_bytes_default);
+  buffer little = tight.acquire(1000);
+  send(std::string(5000, 'x'));
+  net::async_read_some(pair.near, tight, store());
+  context.run();
+  ASSERT_FALSE(result->ec) << result->ec.message();
+  EXPECT_EQ(result->bytes.size(), 2048U) << "the largest class that fits into what is left";
+  result.reset();
+  context.restart();
+
+  // Too little to be worth a call.
+  buffer more = tight.acquire(2048);
+  buffer most = tight.acquire(512);
+  buffer nearly_all = tight.acquire(256);
+  net::async_read_some(pair.near, tight, store());
+  context.run();
+  EXPECT_EQ(result->ec, asio::error::no_buffer_space);
+  result.reset();
+}
+
+TEST_F(AsyncReadSome, StandsBehindThoseWhoWaitForTheBudget) {
+  concurrent_pool tight({.budget_bytes_max = 4 * net::read_bytes_default});
+  buffer in_the_way = tight.acquire(3 * net::read_bytes_default);
+  std::optional<asio::error_code> waited;
+  net::async_acquire(tight, 2 * net::read_bytes_default,
+                     asio::bind_executor(context, [&](asio::error_code ec, buffer) { waited = ec; }));
+  send("later");
+  net::async_read_some(pair.near, tight, store());
+  while (!result) context.run_one();
+  EXPECT_EQ(result->ec, asio::error::no_buffer_space) << "there is room for it, but others were first";
+  result.reset();
+  in_the_way.release();
+  net::async_read_some(pair.near, tight, store());
+  context.run();
+  EXPECT_EQ(waited, asio::error_code());
+  EXPECT_EQ(text_of(result->bytes), "later");
+  result.reset();
+}
+
+TEST_F(AsyncReadSome, LearnsFromWhatComesHowMuchToRead) {
+  net::read_size size(64, 256, 4096);
+  send(std::string(1000, 'x'));
+  net::async_read_some(pair.near, pool, store(), size);
+  context.run();
+  EXPECT_EQ(result->bytes.size(), 256U);
+  EXPECT_EQ(size.next(), 4096U) << "it was filled";
+  result.reset();
+  for (const std::size_t rest : std::initializer_list<std::size_t>{744, 10, 10, 10, 10}) {
+    if (rest == 10) send(std::string(rest, 'x'));
+    context.restart();
+    net::async_read_some(pair.near, pool, store(), size);
+    context.run();
+    EXPECT_EQ(result->bytes.size(), rest);
+    result.reset();
+  }
+  EXPECT_EQ(size.next(), 1024U) << "five small ones: two steps";
+  context.restart();
+  net::async_read_some(pair.near, pool, store(), size);
+  context.poll();
+  pair.near.cancel();
+  context.run();
+  EXPECT_EQ(size.next(), 1024U) << "nothing came, nothing is learnt";
 }
 
 TEST_F(AsyncReadSome, WaitsAgainWhenAnotherReaderWasFaster) {

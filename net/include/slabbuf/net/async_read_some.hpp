@@ -12,6 +12,7 @@
 
 #include <slabbuf/net/detail/associated_op.hpp>
 #include <slabbuf/net/detail/native_io.hpp>
+#include <slabbuf/net/read_size.hpp>
 #include <slabbuf/pool/basic_pool.hpp>
 #include <slabbuf/pool/buffer.hpp>
 
@@ -29,15 +30,20 @@ namespace slabbuf::net {
 /// enough that a slow consumer holds little. Pools whose largest class is smaller use that.
 inline constexpr std::size_t read_bytes_default = std::size_t{16} << 10;
 
+/// Fewest bytes a read takes because the budget has no room for more; with less, it is refused.
+inline constexpr std::size_t read_bytes_least = 512;
+
 namespace detail {
 
 template <class Socket, class Pool, class Handler>
 class read_some_op : public associated_op<Socket, Handler> {
  public:
+  /// `learnt` may be null: then every read is of `bytes_max`.
   template <class H>
-  read_some_op(Socket& socket, Pool& pool, std::size_t bytes_max, H&& handler)
+  read_some_op(Socket& socket, Pool& pool, std::size_t bytes_max, read_size* learnt, H&& handler)
       : associated_op<Socket, Handler>(socket, std::forward<H>(handler), asio::enable_total_cancellation()),
         pool_(&pool),
+        learnt_(learnt),
         bytes_max_(bytes_max) {}
 
   static void start(read_some_op&& op) {
@@ -49,10 +55,15 @@ class read_some_op : public associated_op<Socket, Handler> {
     buffer received;
     if (!ec && this->closed()) ec = asio::error::operation_aborted;
     if (!ec) {
-      received = pool_->try_acquire(bytes_max_);
+      received = acquire();
       if (received) {
-        received.commit(receive_now(this->descriptor(), received.prepare().first(bytes_max_), ec));
-        if (ec) received.release();
+        const std::size_t offered = received.size();
+        received.commit(receive_now(this->descriptor(), received.prepare().first(offered), ec));
+        if (ec) {
+          received.release();
+        } else if (learnt_ != nullptr) {
+          learnt_->note(received.size(), offered);
+        }
         // Readiness is a hint: another reader may have been faster, or a checksum did not match.
         if (ec == asio::error::would_block) {
           if (!this->ended()) return start(std::move(*this));
@@ -66,7 +77,24 @@ class read_some_op : public associated_op<Socket, Handler> {
   }
 
  private:
+  // A block of the size wanted, or where the budget is short the largest it has room for. None while
+  // others wait for the budget: this operation's turn is behind theirs.
+  buffer acquire() {
+    if (pool_->has_waiters()) return {};
+    const std::size_t wanted = learnt_ != nullptr ? std::min(learnt_->next(), bytes_max_) : bytes_max_;
+    if (buffer got = pool_->try_acquire(wanted)) return got;
+    const std::size_t room = largest_class_within(pool_->size_classes(), pool_->available_bytes());
+    return room < wanted && room >= read_bytes_least ? pool_->try_acquire(room) : buffer();
+  }
+
+  static std::size_t largest_class_within(const size_class_table& classes, std::size_t bytes) {
+    std::size_t index = 0;
+    while (index < classes.count() && classes.size_of(index) <= bytes) ++index;
+    return index != 0 ? classes.size_of(index - 1) : 0;
+  }
+
   Pool* pool_;
+  read_size* learnt_;
   std::size_t bytes_max_;
 };
 
@@ -76,9 +104,9 @@ struct initiate_read_some {
   executor_type get_executor() const noexcept { return socket->get_executor(); }
 
   template <class Handler, class Pool>
-  void operator()(Handler&& handler, Pool* pool, std::size_t bytes_max) const {
+  void operator()(Handler&& handler, Pool* pool, std::size_t bytes_max, read_size* learnt) const {
     using op = read_some_op<Socket, Pool, std::decay_t<Handler>>;
-    op::start(op(*socket, *pool, bytes_max, std::forward<Handler>(handler)));
+    op::start(op(*socket, *pool, bytes_max, learnt, std::forward<Handler>(handler)));
   }
 
   Socket* socket;
@@ -90,8 +118,9 @@ struct initiate_read_some {
 ///  - no error: buffer.size() is the number of bytes received, at least 1 and at most `bytes_max`
 ///    (at least 1; cut to the pool's largest class, and to what its budget allows one block);
 ///  - eof: the peer has closed its side, the buffer is empty;
-///  - no_buffer_space: bytes are there, but the pool's budget has no room for a block. They stay in
-///    the socket, and a later call gets them;
+///  - no_buffer_space: bytes are there, but the pool's budget has no room for a block of at least
+///    read_bytes_least, or others wait for it (async_acquire). They stay in the socket, and a later call
+///    gets them;
 ///  - operation_aborted: cancelled, or the socket was closed; or any other error of the socket.
 /// Supports every type of cancellation, because nothing is taken from the socket before completion.
 template <class Protocol, class Executor, buffer_pool Pool, class Token>
@@ -99,8 +128,18 @@ auto async_read_some(asio::basic_stream_socket<Protocol, Executor>& socket, Pool
                      std::size_t bytes_max = read_bytes_default) {
   using socket_type = asio::basic_stream_socket<Protocol, Executor>;
   const std::size_t block_bytes = std::clamp<std::size_t>(bytes_max, 1, pool.block_bytes_max());
+  return asio::async_initiate<Token, void(asio::error_code, buffer)>(
+      detail::initiate_read_some<socket_type>{&socket}, token, &pool, block_bytes, static_cast<read_size*>(nullptr));
+}
+
+/// The same, with a block as large as `size` says, which learns from what comes; it must live until the
+/// handler is called.
+template <class Protocol, class Executor, buffer_pool Pool, class Token>
+auto async_read_some(asio::basic_stream_socket<Protocol, Executor>& socket, Pool& pool, Token&& token,
+                     read_size& size) {
+  using socket_type = asio::basic_stream_socket<Protocol, Executor>;
   return asio::async_initiate<Token, void(asio::error_code, buffer)>(detail::initiate_read_some<socket_type>{&socket},
-                                                                     token, &pool, block_bytes);
+                                                                     token, &pool, pool.block_bytes_max(), &size);
 }
 
 }  // namespace slabbuf::net

@@ -9,3 +9,4 @@
 #include <slabbuf/net/async_write.hpp>
 #include <slabbuf/net/decay_timer.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
+#include <slabbuf/net/read_size.hpp>
