@@ -56,7 +56,7 @@ std::optional<misuse> block_checks::take(const block_class& of, std::byte* block
   if (marked) mark_readable(block, bytes, cleared_);
   if (level_ == hardening::off) return std::nullopt;
   if (!in->check_out(in->index_of(block))) return misuse::double_put;
-  // Pages of an oversize buffer come from the system or were checked when it was put aside.
+  // Pages of an oversize buffer come from the system.
   if (!still_zero(block, of.size != 0 ? bytes : 0)) return misuse::use_after_return;
   if (in->canary_bytes != 0) {
     if (marked) mark_readable(block + bytes, in->canary_bytes, true);
@@ -66,10 +66,9 @@ std::optional<misuse> block_checks::take(const block_class& of, std::byte* block
   return std::nullopt;
 }
 
-std::optional<misuse> block_checks::before_give(const block_class& of, const std::byte* block) const noexcept {
+std::optional<misuse> block_checks::before_give(const std::byte* block) const noexcept {
   if (level_ == hardening::off) return std::nullopt;
-  const slab* const in = record_of(of, block);
-  if (in == nullptr) return misuse::double_put;
+  const slab* const in = page_map::find(block);
   const std::uint32_t index = in->index_of(block);
   if (index == in->block_count) return misuse::not_a_block;
   return in->is_out(index) ? std::nullopt : std::optional(misuse::double_put);

@@ -100,7 +100,7 @@ void depot::put_one(class_depot& in, std::size_t index, std::byte* block, bool l
   const bool known = to != nullptr && to->owner == &classes_[index].of;
   const bool was_full = known && to->free_count == 0;
   if (!known || !to->put(block, !lay_idle)) [[unlikely]]
-    report_misuse({misuse::double_put, block, 0, classes_[index].of.size});
+    report_misuse_of(classes_[index].of, misuse::double_put, block);
   if (to->free_count == to->block_count) {
     (was_full ? in.full : in.partial).remove(to);
     // What lay idle is on its way to the system, which trim() does with the slab still whole.
@@ -266,7 +266,7 @@ std::size_t depot::drop_oversize(bool only_idle) noexcept {
     const std::lock_guard lock(region_mutex_);
     for (slab* each = oversize_kept_.first; each != nullptr;) {
       slab* const next = each->next;
-      if (each->idle() || !only_idle) {
+      if (!only_idle || each->idle()) {
         unkeep(each);
         dropped.push_front(each);
       }
@@ -281,10 +281,10 @@ std::size_t depot::trim(bool only_idle) noexcept {
   for (std::size_t index = 0; index < class_count_; ++index) {
     class_depot& in = depots_[index];
     const std::lock_guard lock(in.mutex);
-    for (slab* each = in.full.first; each != nullptr; each = each->next) static_cast<void>(each->idle());
+    for (slab* each = in.full.first; only_idle && each != nullptr; each = each->next) static_cast<void>(each->idle());
     for (slab* each = in.partial.first; each != nullptr;) {
       slab* const next = each->next;
-      if (each->idle() || !only_idle) {
+      if (!only_idle || each->idle()) {
         const bool empty = each->free_count == each->block_count;
         // All of an empty slab is given back with its region, in larger pieces, unless that waits for idleness.
         if (!empty || only_idle) {

@@ -3,8 +3,12 @@
 
 #include <slabbuf/pool/detail/memory_marks.hpp>
 #include <slabbuf/pool/detail/page_map.hpp>
+#include <slabbuf/pool/detail/random.hpp>
 #include <slabbuf/pool/detail/slab.hpp>
 #include <slabbuf/pool/failure.hpp>
+
+#include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -19,6 +23,9 @@ namespace {
 constexpr std::size_t cache_part_of_budget = 16;
 constexpr std::size_t all_caches_part_of_budget = 4;
 
+// Longer periods are this one: as good as never, and within what a clock can count.
+constexpr std::chrono::milliseconds decay_max = std::chrono::hours(24 * 365);
+
 std::uint64_t next_pool_id() noexcept {
   static constinit std::atomic<std::uint64_t> last{0};
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -30,6 +37,9 @@ std::uint64_t next_pool_id() noexcept {
 // still belong to somebody. Trivially destructible: threads may exit after static objects are gone.
 class live_pools {
  public:
+  void lock() noexcept { mutex_.lock(); }
+  void unlock() noexcept { mutex_.unlock(); }
+
   /// Returns the place that is the pool's in every thread; pool_slots when it wants none or all are taken.
   std::size_t add(pool_core& pool, bool wants_place) noexcept {
     const std::lock_guard lock(mutex_);
@@ -74,6 +84,13 @@ namespace {
 
 constinit live_pools live;
 
+// A child must find the list of pools whole: another thread may be in the middle of it while this one forks.
+// What else a child of a threaded program must leave alone, pool/README.md says.
+void guard_against_fork() {
+  static const int result = ::pthread_atfork([] { live.lock(); }, [] { live.unlock(); }, [] { live.unlock(); });
+  static_cast<void>(result);  // no memory: a child could hang, as it could in malloc
+}
+
 // The caches of one thread, one for each pool it has used.
 class attachments {
  public:
@@ -108,6 +125,7 @@ class attachments {
     thread_cache* cache;
   };
   std::vector<attachment> list_;
+  const ::pid_t process_ = ::getpid();
 };
 
 // Set when the thread's attachments are gone: what it still releases goes straight to the depot.
@@ -116,8 +134,13 @@ thread_local attachments attachments_of_thread;
 
 attachments::~attachments() {
   thread_is_exiting = true;
+  // In a child of fork() the caches belong to the parent's pools, whose locks nobody there will ever open.
+  if (::getpid() != process_) return;
   for (const attachment& each : list_) {
-    live.with(each.pool_id, [&](pool_core& pool) { pool.detach(each.cache); });
+    live.with(each.pool_id, [&](pool_core& pool) {
+      each.cache->close();
+      pool.detach(each.cache);
+    });
   }
 }
 
@@ -148,7 +171,8 @@ page_source& pages_of(const pool_options& options, const std::unique_ptr<page_so
 constexpr std::uint32_t oversize_clear_max = 4096;
 
 // One bin for each class, and one for oversize buffers; and the same for sampled buffers.
-std::unique_ptr<bin[]> make_classes(pool_core& pool, const size_class_table& table, zeroing clear, bool sampled) {
+std::unique_ptr<bin[]> make_classes(pool_core& pool, const size_class_table& table, zeroing clear, bool sampled,
+                                    bool checked) {
   const std::size_t count = table.count() + 1;
   auto classes = std::make_unique<bin[]>(sampled ? 2 * count : count);
   for (std::size_t index = 0; index < (sampled ? 2 * count : count); ++index) {
@@ -158,8 +182,12 @@ std::unique_ptr<bin[]> make_classes(pool_core& pool, const size_class_table& tab
                          .size = oversize ? 0 : table.size_of(index % count),
                          .bin_offset = static_cast<std::uint32_t>(index % count * bin_stride),
                          .index = static_cast<std::uint32_t>(index % count),
-                         .clear_max = oversize ? oversize_clear_max : pool_core::written_unknown - 1,
+                         // Where bytes beyond the written ones are looked at, none of them may be cleared.
+                         .clear_max = checked    ? 0
+                                      : oversize ? oversize_clear_max
+                                                 : pool_core::written_unknown - 1,
                          .clear = clear};
+    classes[index].sample_at = never_sampled;
   }
   return classes;
 }
@@ -182,12 +210,13 @@ pool_core::pool_core(const pool_options& options, bool shared)
       level_(options.harden),
       checks_(make_checks(options)),
       samples_(options.sample_period != 0 ? std::make_unique<sample_log>(options.sample_period) : nullptr),
-      classes_owner_(make_classes(*this, table_, effective_zeroing(options), samples_ != nullptr)),
+      classes_owner_(make_classes(*this, table_, effective_zeroing(options), samples_ != nullptr, checks_ != nullptr)),
       classes_(classes_owner_.get()),
       cache_bytes_max_(std::min(options.cache_bytes_max, options.budget_bytes_max / cache_part_of_budget)),
       own_pages_(make_own_pages(options)),
-      depot_(pages_of(options, own_pages_), checked_budget(options), classes_, table_.count(), shared, cache_bytes_max_,
-             options.harden),
+      // Hardened, none is kept: whoever writes to a released one finds no memory there.
+      depot_(pages_of(options, own_pages_), checked_budget(options), classes_, table_.count(), shared,
+             options.harden == hardening::off ? cache_bytes_max_ : 0, options.harden),
       block_bytes_max_([&] {
         std::size_t index = table_.count() - 1;
         while (table_.size_of(index) > options.budget_bytes_max) --index;
@@ -196,9 +225,10 @@ pool_core::pool_core(const pool_options& options, bool shared)
       cache_room_(options.budget_bytes_max == memory_budget::unlimited
                       ? memory_budget::unlimited
                       : options.budget_bytes_max / all_caches_part_of_budget),
-      decay_period_(options.decay),
+      decay_period_(std::clamp<std::chrono::milliseconds>(options.decay, std::chrono::milliseconds(0), decay_max)),
       next_decay_((std::chrono::steady_clock::now() + decay_period_).time_since_epoch().count()) {
   if (shared) {
+    guard_against_fork();
     const bool open = checks_ == nullptr;
     slot_ = live.add(*this, open);  // nothing that throws comes after it
     slot_in_thread_ = slot_offset(slot_);
@@ -231,6 +261,11 @@ thread_cache::options pool_core::cache_options() const noexcept {
           .waiting = &waiting_};
 }
 
+void report_misuse_of(const block_class& of, misuse kind, const void* address) noexcept {
+  if (of.pool == nullptr) report_misuse({kind, address, 0, of.size});
+  of.pool->report(kind, address, 0, of.size);
+}
+
 void pool_core::report(misuse kind, const void* address, std::size_t size, std::size_t class_size) const noexcept {
   provenance last;
   const bool known = samples_ != nullptr && samples_->find(address, last);
@@ -261,7 +296,11 @@ pool_core::taken pool_core::hand_out(const thread_cache::taken& got, std::size_t
     if (const auto fault = checks_->take(classes_[class_index].of, got.block)) [[unlikely]]
       report(*fault, got.block, size, capacity(given));
   }
-  if (got.sampled) samples_->add(got.block, size, capacity(given));
+  if (got.sampled) {
+    samples_->add(got.block, size, capacity(given));
+  } else if (samples_ != nullptr) {
+    samples_->superseded(got.block);
+  }
   return given;
 }
 
@@ -269,13 +308,21 @@ thread_cache::taken pool_core::take_oversize(std::size_t size) noexcept {
   const block_class& of = classes_[table_.count()].of;
   if (size > buffer_bytes_max) return {nullptr, refusal::budget};
   depot::oversize_block made = depot_.take_oversize(size, &of);
-  if (made.why == refusal::budget && reclaim()) made = depot_.take_oversize(size, &of);
+  if (made.why == refusal::budget) {
+    reclaim();
+    made = depot_.take_oversize(size, &of);
+  }
+  if (made.why == refusal::memory) {
+    trim();
+    made = depot_.take_oversize(size, &of);
+  }
   return {made.data, made.why, made.data != nullptr && sample_uncached()};
 }
 
-// Whether to sample an acquisition for which no cache counts.
+// Whether to sample an acquisition for which no cache counts. At random, as there.
 bool pool_core::sample_uncached() noexcept {
-  return samples_ != nullptr && sample_clock_.fetch_add(1, std::memory_order_relaxed) % samples_->period() == 0;
+  return samples_ != nullptr &&
+         mixed(sample_clock_.fetch_add(1, std::memory_order_relaxed) ^ sample_seed_) % samples_->period() == 0;
 }
 
 thread_cache::taken pool_core::take_from_caches(std::size_t index) noexcept {
@@ -286,8 +333,12 @@ thread_cache::taken pool_core::take_from_caches(std::size_t index) noexcept {
   if (cache == nullptr) uncached_.fetch_add(1, std::memory_order_relaxed);
   thread_cache::taken got = attempt();
   // Before saying no: what is cached counts against the budget, too, and where the system is out of
-  // memory, slabs of other classes may be empty.
-  if (got.why == refusal::budget && reclaim()) got = attempt();
+  // memory, slabs of other classes may be empty. A second attempt in any case: another thread may have
+  // reclaimed at the same moment.
+  if (got.why == refusal::budget) {
+    reclaim();
+    got = attempt();
+  }
   if (got.why == refusal::memory) {
     trim();
     got = attempt();
@@ -414,7 +465,7 @@ bool pool_core::give_by_address(void* memory, std::size_t written) noexcept {
   if (record == nullptr || (record->owner->size == 0 && record->base != block)) return false;
   const block_class& of = *record->owner;
   if (of.pool->checks_ != nullptr) {
-    if (const auto fault = of.pool->checks_->before_give(of, block)) [[unlikely]]
+    if (const auto fault = of.pool->checks_->before_give(block)) [[unlikely]]
       of.pool->report(*fault, block, written, of.size);
   }
   const std::size_t limit = std::min<std::size_t>(of.size != 0 ? of.size : record->span_bytes, written_unknown);
@@ -515,7 +566,6 @@ void pool_core::detach(thread_cache* cache) noexcept {
 
 void pool_core::take_apart(thread_cache& leaving) noexcept {
   thread_cache* const cache = &leaving;
-  cache->close();
   cache->flush();  // gives its room back, too
   for (std::size_t index = 0; index < table_.count(); ++index) {
     retired_[index].acquired += cache->acquired(index);

@@ -11,10 +11,10 @@
 namespace slabbuf::detail {
 namespace {
 
-// The pool's own frames, which say nothing: this one's and add()'s.
+// The frame of add(), which says nothing.
 constexpr int own_frames = 1;
 
-std::size_t record_calls(std::array<void*, 14>& frames) noexcept {
+[[gnu::always_inline]] inline std::size_t record_calls(std::array<void*, 14>& frames) noexcept {
   void* all[std::tuple_size_v<std::remove_reference_t<decltype(frames)>> + own_frames];
   const int found = std::max(::backtrace(all, static_cast<int>(std::size(all))) - own_frames, 0);
   std::copy_n(all + own_frames, found, frames.begin());
@@ -76,6 +76,13 @@ void sample_log::forget(const void* data) noexcept {
     if (each.what.data != data || !each.out) continue;
     each.out = false;
     in.live.store(in.live.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  }
+}
+
+void sample_log::superseded(const void* data) noexcept {
+  const std::lock_guard lock(mutex_);
+  for (record& each : sets_[set_of(data)].records) {
+    if (each.what.data == data && !each.out) each.what.data = nullptr;
   }
 }
 

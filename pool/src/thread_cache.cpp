@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/pool/detail/thread_cache.hpp>
 
+#include <slabbuf/pool/detail/random.hpp>
+
 #include <sched.h>
 
 #include <algorithm>
@@ -12,13 +14,19 @@ namespace {
 // First room of a bin, so that a second get of the same class finds something.
 constexpr std::uint64_t room_first = 2;
 
+// What use() never is.
+constexpr std::uint64_t never_seen = ~std::uint64_t{0};
+
 // How often reclaim() looks whether the owner has left: it is inside for nanoseconds, or off the
 // processor in the middle of them.
 constexpr int looks_max = 10'000;
 
 std::unique_ptr<bin[]> copy_of(const bin* classes, std::size_t class_count) noexcept {
   std::unique_ptr<bin[]> bins(new (std::nothrow) bin[class_count + 1]);
-  for (std::size_t index = 0; bins != nullptr && index <= class_count; ++index) bins[index].of = classes[index].of;
+  for (std::size_t index = 0; bins != nullptr && index <= class_count; ++index) {
+    bins[index].of = classes[index].of;
+    bins[index].sample_at = never_sampled;
+  }
   return bins;
 }
 
@@ -60,10 +68,11 @@ thread_cache::thread_cache(depot& from, bin* bins, std::unique_ptr<bin[]> owned,
       room_of_all_(room_of_all),
       owner_(owner),
       slot_(slot),
-      random_(reinterpret_cast<std::uintptr_t>(this) | 1) {
+      random_(fresh_seed()) {
   if (owner != nullptr) mutex_.enable();
   if (how_.sample_period == 0) return;
   for (std::size_t index = 0; index < class_count_; ++index) {
+    random_ = mixed(random_);
     bins_[index].next_sample = 1 + random_ % how_.sample_period;
     set_sample_at(index);
   }
@@ -74,36 +83,40 @@ thread_cache::taken thread_cache::take(std::size_t index) noexcept {
   const bool keeps = !keeps_nothing();
   keeps ? open() : void(empty());
   bin& to = bins_[index];
-  const bool sampled = how_.sample_period != 0 && sample(index);
-  std::byte* block = nullptr;
+  const bool sampled = sample_is_due(index);
+  to.sample_at = never_sampled;  // it is this one, or not
+  taken got{nullptr, refusal::none, sampled};
   // The slot was closed, or the class is in a dense bucket, or it was time for a sample.
-  if (how_.oldest_first ? to.pop_oldest(block) : to.pop(block)) return {block, refusal::none, sampled};
-  if (keeps) grow(index);
-  // The bin is empty, so its own storage receives the batch: half its room, and one for the caller.
-  const depot::batch got = depot_.take(index, to.blocks, static_cast<std::uint32_t>(to.room / 2) + 1);
-  if (got.count == 0) return {nullptr, got.why};
-  to.state.store(to.state.load(std::memory_order_relaxed) + got.count - 1, std::memory_order_relaxed);
-  to.misses.store(misses(index) + 1, std::memory_order_relaxed);
-  if (how_.sample_period != 0) set_sample_at(index);
-  return {to.blocks[got.count - 1], refusal::none, sampled};
+  if (!(how_.oldest_first ? to.pop_oldest(got.block) : to.pop(got.block))) {
+    if (keeps) grow(index);
+    // The bin is empty, so its own storage receives the batch: half its room, and one for the caller.
+    const depot::batch batch = depot_.take(index, to.blocks, static_cast<std::uint32_t>(to.room / 2) + 1);
+    got.why = batch.why;
+    if (batch.count != 0) {
+      got.block = to.blocks[batch.count - 1];
+      to.state.store(to.state.load(std::memory_order_relaxed) + batch.count - 1, std::memory_order_relaxed);
+      to.misses.store(misses(index) + 1, std::memory_order_relaxed);
+    }
+  }
+  if (sampled && got.block != nullptr) draw_sample(index);
+  set_sample_at(index);
+  return got;
 }
 
-// Whether the acquisition that is under way is to be sampled. The next one after it is chosen at random,
-// so that no rhythm of the program hides from samples.
-bool thread_cache::sample(std::size_t index) noexcept {
-  const std::uint64_t now = acquired(index) + 1;
-  if (now < bins_[index].next_sample) return false;
-  // xorshift64 (Marsaglia 2003)
-  random_ ^= random_ << 13;
-  random_ ^= random_ >> 7;
-  random_ ^= random_ << 17;
-  bins_[index].next_sample = now + 1 + random_ % (2 * std::uint64_t{how_.sample_period} - 1);
-  set_sample_at(index);
-  return true;
+// Whether the acquisition that is under way is to be sampled.
+bool thread_cache::sample_is_due(std::size_t index) const noexcept {
+  return how_.sample_period != 0 && acquired(index) + 1 >= bins_[index].next_sample;
+}
+
+// The next one to be sampled, at random, so that no rhythm of the program hides from samples.
+void thread_cache::draw_sample(std::size_t index) noexcept {
+  random_ = mixed(random_);
+  bins_[index].next_sample = acquired(index) + 1 + random_ % (2 * std::uint64_t{how_.sample_period} - 1);
 }
 
 // Lets the fast path hand out what comes before the next sample: it counts what it popped, not misses.
 void thread_cache::set_sample_at(std::size_t index) noexcept {
+  if (how_.sample_period == 0) return;
   bins_[index].sample_at = (bins_[index].next_sample - 1 - misses(index)) << bin::count_shift;
 }
 
@@ -120,6 +133,7 @@ void thread_cache::put(std::size_t index, std::byte* block) noexcept {
   if (to.push(block)) return;
   if (to.room == 0) return depot_.put(index, &block, 1);
   flush_oldest(index, (to.room + 1) / 2);
+  to.last_use = never_seen;  // a bin that overflows is in use, even if it is as deep as before
   to.push(block);
 }
 
@@ -178,7 +192,8 @@ void thread_cache::open() noexcept {
   if (owner_ != nullptr && slot_ != pool_slots) owner_->bins[slot_].store(bins_, std::memory_order_relaxed);
 }
 
-// A number that changes with every block of the class that comes or goes.
+// A number that changes with every block of the class that goes, and with those that come until the bin is
+// full.
 std::uint64_t thread_cache::use(std::size_t index) const noexcept {
   return bins_[index].state.load(std::memory_order_relaxed) + (misses(index) << bin::count_shift);
 }

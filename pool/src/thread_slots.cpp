@@ -9,7 +9,7 @@
 
 namespace slabbuf::detail {
 
-bin closed_bins[size_class_table::count_max + 1];
+constinit bin closed_bins[size_class_table::count_max + 1];
 
 bool heavy_barrier() noexcept {
   static const bool registered = ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;

@@ -66,6 +66,24 @@ TEST(decay_timer_test, TakesAnyExecutorAndMayRunOnAnotherThread) {
   threads->stop();
 }
 
+// It waits for a decay() that is under way.
+TEST(decay_timer_test, TimerAndPoolMayDieWhileTheHandlerRunsOnAnotherThread) {
+  asio::thread_pool threads(1);
+  for (int round = 0; round < 200; ++round) {
+    auto pool = std::make_unique<concurrent_pool>(decaying(milliseconds(1)));
+    burst(*pool);
+    const auto limit = steady_clock::now() + seconds(60);
+    {
+      const net::decay_timer timer(threads.get_executor(), *pool);
+      // Until it has begun, so that some of the rounds end in the middle of it.
+      const std::uint64_t before = pool->stats().resident_bytes;
+      while (pool->stats().resident_bytes == before && steady_clock::now() < limit) std::this_thread::yield();
+    }
+    pool.reset();
+  }
+  threads.stop();
+}
+
 TEST(decay_timer_test, IsNoWorkOnceItIsStoppedOrGone) {
   local_pool pool(decaying(seconds(3600)));
   asio::io_context context;

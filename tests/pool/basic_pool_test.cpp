@@ -238,6 +238,40 @@ TYPED_TEST(basic_pool_test, AKeptOversizeBufferWastesAtMostAQuarter) {
   EXPECT_EQ(pool.stats().cached, 1U);
 }
 
+TYPED_TEST(basic_pool_test, OfTheKeptOversizeBuffersTheOneThatFitsBestIsTaken) {
+  pool_options options;
+  options.cache_bytes_max = 16 * largest;
+  TypeParam pool(options);
+  const std::byte* addresses[3] = {};
+  {
+    const buffer far = pool.acquire(largest + 5 * 32768);
+    const buffer near = pool.acquire(largest + 32768);
+    const buffer middle = pool.acquire(largest + 3 * 32768);
+    addresses[0] = near.data();
+    addresses[1] = middle.data();
+    addresses[2] = far.data();
+  }
+  const buffer first = pool.acquire(largest + 1);
+  const buffer second = pool.acquire(largest + 1);
+  const buffer third = pool.acquire(largest + 1);
+  EXPECT_EQ(first.data(), addresses[0]);
+  EXPECT_EQ(second.data(), addresses[1]);
+  EXPECT_EQ(third.data(), addresses[2]);
+}
+
+// The system has no more, but the pool has what nobody uses.
+TYPED_TEST(basic_pool_test, FreeMemoryIsGivenBackBeforeTheSystemsRefusalIsPassedOn) {
+  support::failing_page_source pages;
+  pages.limit_mapped_bytes(std::size_t{20} << 20);
+  TypeParam pool(with_pages(pages));
+  {
+    std::vector<buffer> held;
+    for (int count = 0; count < 15; ++count) held.push_back(pool.acquire(largest));
+  }
+  EXPECT_TRUE(pool.try_acquire(8 * largest));
+  EXPECT_EQ(pool.stats().refused, 0U);
+}
+
 TYPED_TEST(basic_pool_test, KeptOversizeBuffersAreCappedAndTheOldestGoesFirst) {
   pool_options options;
   options.cache_bytes_max = 4 * largest;

@@ -79,6 +79,23 @@ TYPED_TEST(block_checks_death_test, ReportsBytesWrittenBehindTheOnesHandedOutFor
   }
 }
 
+// A size that is not known when the program is compiled, and shorter than what is cleared at a time.
+TYPED_TEST(block_checks_death_test, ReportsBytesWrittenCloseBehindShortMessages) {
+  for (const hardening level : {hardening::cheap, hardening::full}) {
+    TypeParam pool(hardened(level));
+    for (const std::size_t written : std::initializer_list<std::size_t>{1, 10, 63}) {
+      buffer held = pool.acquire(1000);
+      held.writable(written);
+      EXPECT_DEATH(
+          {
+            scribble(std::as_const(held).data() + written);
+            held.release();
+          },
+          "slabbuf: overrun");
+    }
+  }
+}
+
 TYPED_TEST(block_checks_death_test, ReportsBytesWrittenInTheMiddleWhenAllAreChecked) {
   TypeParam pool(hardened(hardening::full));
   buffer held = pool.acquire(4096);
@@ -196,6 +213,16 @@ TYPED_TEST(block_checks_death_test, IsSilentInACorrectProgram) {
       EXPECT_GT(pool.stats().hits, 0U);
       EXPECT_TRUE(pool.check_invariants());
     }
+  }
+}
+
+// Their pages go back to the system: what nobody looks at is not handed on either.
+TYPED_TEST(block_checks_death_test, KeepsNoOversizeBuffers) {
+  for (const hardening level : {hardening::cheap, hardening::full}) {
+    TypeParam pool(hardened(level));
+    pool.acquire(std::size_t{3} << 19).release();
+    EXPECT_EQ(pool.stats().cached, 0U);
+    EXPECT_EQ(pool.stats().bytes, 0U);
   }
 }
 

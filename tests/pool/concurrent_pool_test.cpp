@@ -9,11 +9,16 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <initializer_list>
@@ -53,6 +58,62 @@ TEST(concurrent_pool_test, ThreadsHaveACacheEach) {
   });
   EXPECT_EQ(pool.stats().threads, 1U);
 }
+
+// Nobody uses the pool any more, but its threads are still about to end while it dies.
+TEST(concurrent_pool_test, MayDieWhileThreadsThatUsedItExit) {
+  constexpr int thread_count = 8;
+  for (int round = 0; round < 100; ++round) {
+    std::optional<concurrent_pool> pool(std::in_place);
+    std::latch done(thread_count);
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < thread_count; ++thread) {
+      threads.emplace_back([&] {
+        warm_up(*pool);
+        done.count_down();
+      });
+    }
+    done.wait();
+    pool.reset();
+    for (std::thread& each : threads) each.join();
+  }
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// A child of a threaded program may have pools of its own, and ends, whatever its parent's threads were
+// doing at the moment of the fork.
+TEST(concurrent_pool_test, AForkedChildMayUsePoolsOfItsOwnAndEnds) {
+  concurrent_pool parents;
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 2; ++thread) {
+    threads.emplace_back([&] {
+      while (!stop) {
+        const concurrent_pool short_lived;
+        std::thread([&] { warm_up(parents); }).join();
+      }
+    });
+  }
+  warm_up(parents);
+  std::fflush(nullptr);
+  for (int round = 0; round < 100; ++round) {
+    const ::pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      {
+        concurrent_pool own;
+        warm_up(own);
+      }
+      // Where thread_local objects and static ones are destroyed, as at the end of main().
+      std::exit(0);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  }
+  stop = true;
+  for (std::thread& each : threads) each.join();
+}
+#endif
 
 TEST(concurrent_pool_test, BuffersMayBeReleasedOnAnyThread) {
   concurrent_pool pool;

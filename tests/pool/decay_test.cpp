@@ -111,6 +111,45 @@ TYPED_TEST(decay_test, AnIdleClassGoesWhileAnotherIsInUse) {
   }
 }
 
+// The receiving end of a pipeline: its bin fills, overflows and is as deep as before.
+TYPED_TEST(decay_test, ABinThatOnlyReceivesIsInUse) {
+  constexpr int count = 1000;
+  for (int epoch = 0; epoch < 4; ++epoch) {
+    std::vector<raw_buffer> raw;
+    for (int each = 0; each < count; ++each) raw.push_back(this->pool_.get_buffer(1024));
+    for (const raw_buffer& each : raw) this->pool_.put_buffer(each);
+    this->tick();
+    for (const pool_stats now = this->pool_.stats(); const class_stats& each : now.classes()) {
+      if (each.size == 1024) {
+        EXPECT_GT(each.cached, 0U) << "epoch " << epoch;
+      }
+    }
+  }
+}
+
+TYPED_TEST(decay_test, AKeptOversizeBufferStaysForOnePeriod) {
+  this->pool_.acquire(std::size_t{3} << 19).release();
+  this->tick();
+  EXPECT_EQ(this->pool_.stats().cached, 1U);
+  this->tick();
+  EXPECT_EQ(this->pool_.stats().cached, 0U);
+}
+
+TEST(decay_period_test, LongOnesAreLikeNeverAndNegativeOnesAreOff) {
+  for (const std::chrono::milliseconds wanted :
+       {std::chrono::milliseconds::max(), std::chrono::milliseconds(std::chrono::hours(24 * 365 * 292)),
+        std::chrono::milliseconds::min(), std::chrono::milliseconds(-1)}) {
+    pool_options options;
+    options.decay = wanted;
+    local_pool pool(options);
+    burst(pool, std::size_t{1} << 20, 4096);
+    const std::uint64_t resident = pool.stats().resident_bytes;
+    EXPECT_GE(pool.decay_period().count(), 0);
+    for (int day = 1; day < 10; ++day) EXPECT_EQ(pool.decay(steady_clock::now() + std::chrono::hours(24 * day)), 0U);
+    EXPECT_EQ(pool.stats().resident_bytes, resident);
+  }
+}
+
 TYPED_TEST(decay_test, BlocksInUseAreLeftAloneAndFreePagesBetweenThemGo) {
   std::vector<buffer> held;
   for (int count = 0; count < 256; ++count) {

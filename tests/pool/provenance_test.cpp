@@ -91,6 +91,48 @@ TYPED_TEST(provenance_test, NoRhythmOfTheProgramHidesFromSamples) {
   EXPECT_GT(seen[1], 3000U);
 }
 
+// As when each connection has a thread, or a pool, that takes one buffer and ends.
+TYPED_TEST(provenance_test, TheFirstAcquisitionIsAsLikelyAsAnyOther) {
+  for (const std::uint32_t period : {2U, 3U, 4U, 16U}) {
+    constexpr std::uint64_t pools = 4000;
+    std::uint64_t estimate = 0;
+    for (std::uint64_t each = 0; each < pools; ++each) {
+      TypeParam pool(sampling(period));
+      pool.acquire(100).release();
+      for (const auto& size : pool.size_histogram()) estimate += size.count;
+    }
+    EXPECT_GT(estimate, pools * 3 / 4) << "period " << period;
+    EXPECT_LT(estimate, pools * 5 / 4) << "period " << period;
+  }
+}
+
+TYPED_TEST(provenance_test, NoRhythmOfOversizeBuffersHidesEither) {
+  TypeParam pool(sampling(2));
+  for (int each = 0; each < 2000; ++each) {
+    pool.acquire(2 * oversize).release();
+    pool.acquire(8 * oversize).release();
+  }
+  const auto sizes = pool.size_histogram();
+  ASSERT_EQ(sizes.size(), 2U);
+  for (const auto& each : sizes) {
+    EXPECT_GT(each.count, 1600U) << each.size;
+    EXPECT_LT(each.count, 2400U) << each.size;
+  }
+}
+
+// A refusal uses up no sample: of those that are there, every one is known.
+TYPED_TEST(provenance_test, APeriodOfOneMissesNoneWhereTheBudgetRunsOut) {
+  pool_options options = sampling(1);
+  options.size_classes = {1024, 4096};
+  options.budget_bytes_max = 64 * 4096;
+  TypeParam pool(options);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<buffer> held;
+    while (buffer next = pool.try_acquire(round % 2 == 0 ? 4096 : 1024)) held.push_back(std::move(next));
+    EXPECT_EQ(pool.holders().size(), held.size());
+  }
+}
+
 TYPED_TEST(provenance_test, SaysWhereInWords) {
   TypeParam pool(sampling(1));
   const buffer held = pool.acquire(100);
@@ -148,6 +190,27 @@ TYPED_TEST(provenance_death_test, AReportSaysWhoHadTheBlock) {
       "double_put sampled no of 0");
   silent.put_buffer(other);
   pool.put_buffer(raw);
+}
+
+// Where every block is looked at, nobody is blamed for what a later holder did.
+TYPED_TEST(provenance_death_test, AnEarlierHolderIsNotBlamed) {
+  EXPECT_DEATH(
+      {
+        set_misuse_handler(&print_sampled);
+        pool_options options = sampling(1'000'000);
+        options.harden = hardening::cheap;
+        TypeParam pool(options);
+        pmr_resource memory(pool);
+        void* block = nullptr;
+        for (int count = 0; count < 8'000'000 && pool.size_histogram().empty(); ++count) {
+          block = memory.allocate(100);
+          memory.deallocate(block, 100);
+        }
+        block = memory.allocate(100);  // the same block, not sampled
+        memory.deallocate(block, 100);
+        memory.deallocate(block, 100);
+      },
+      "double_put sampled no of 0");
 }
 
 TYPED_TEST(provenance_death_test, APoolThatDiesInUseSaysWhoHasHadABufferTheLongest) {

@@ -10,7 +10,8 @@ namespace slabbuf::support {
 void* failing_page_source::map(std::size_t size, std::size_t alignment) noexcept {
   const std::lock_guard lock(mutex_);
   ++map_calls_;
-  const bool refused = (map_calls_ >= fail_first_ && map_calls_ <= fail_last_) || size > map_bytes_max_;
+  const bool refused = (map_calls_ >= fail_first_ && map_calls_ <= fail_last_) || size > map_bytes_max_ ||
+                       all_mapped_bytes() + size > mapped_bytes_max_;
   failed_ = failed_ || refused;
   if (refused) return nullptr;
   EXPECT_EQ(size % page_size(), 0U);
@@ -66,8 +67,18 @@ std::size_t failing_page_source::mapping_count() const noexcept {
   return mapping_count_;
 }
 
+void failing_page_source::limit_mapped_bytes(std::size_t bytes) noexcept {
+  const std::lock_guard lock(mutex_);
+  mapped_bytes_max_ = bytes;
+}
+
 std::size_t failing_page_source::mapped_bytes() const noexcept {
   const std::lock_guard lock(mutex_);
+  return all_mapped_bytes();
+}
+
+// Under the lock.
+std::size_t failing_page_source::all_mapped_bytes() const noexcept {
   std::size_t bytes = 0;
   for (std::size_t index = 0; index < mapping_count_; ++index) bytes += mappings_[index].size;
   return bytes;

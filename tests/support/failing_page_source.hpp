@@ -32,6 +32,8 @@ class failing_page_source final : public page_source {
   /// Refuses every map() of more than `bytes`, as a system does where address space is scarce.
   void refuse_maps_above(std::size_t bytes) noexcept;
   void refuse_purge(bool refuse) noexcept;
+  /// Refuses every map() with which more than `bytes` would be mapped.
+  void limit_mapped_bytes(std::size_t bytes) noexcept;
 
   /// Whether a map() was refused since the last of the calls above.
   bool failed() const noexcept;
@@ -51,6 +53,7 @@ class failing_page_source final : public page_source {
   };
   static constexpr std::size_t mapping_count_max = 4096;
 
+  std::size_t all_mapped_bytes() const noexcept;
   void fail_maps(std::uint64_t first, std::uint64_t last) noexcept;
 
   mutable std::mutex mutex_;
@@ -60,6 +63,7 @@ class failing_page_source final : public page_source {
   std::uint64_t fail_first_ = 0;  // values of map_calls_; 0: none
   std::uint64_t fail_last_ = 0;
   std::size_t map_bytes_max_ = SIZE_MAX;
+  std::size_t mapped_bytes_max_ = SIZE_MAX;
   std::size_t purged_bytes_ = 0;
   bool refuse_purge_ = false;
   bool failed_ = false;

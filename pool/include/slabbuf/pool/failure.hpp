@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the pool does when it is misused: one report, handed to one replaceable handler.
 // Threads: the handler may be called from, and be set on, any thread.
+// It may be called while locks of the pool are held: it must not use any pool.
 // Lifetime: a report and its strings live until the handler returns; the handler must not return
 // to a caller who expects the misuse mended, so whatever it does, the process is aborted after it.
 //
@@ -33,8 +34,9 @@ struct misuse_report {
   const void* address;     // the offending block or pool
   std::size_t size_bytes;  // what the caller said, or blocks in use for pool_died_in_use
   std::size_t class_size;  // capacity of the block in bytes, 0 where none is known
-  // Who has, or last had, the block; for pool_died_in_use, who has had one the longest. Null when that
-  // acquisition was not sampled (pool_options::sample_period).
+  // Who has, or last had, the block, of those who were sampled (pool_options::sample_period); where not all
+  // are and the pool is not hardened, somebody else may have had it since. For pool_died_in_use, who has
+  // had one the longest. Null when nobody is known.
   const provenance* sampled = nullptr;
 };
 

@@ -4,8 +4,8 @@
 // from the pool's.
 // Lifetime: the pool must outlive it, and it must outlive what allocates from it.
 //
-// Memory goes back to its class by its address, so sizes and alignments given to deallocate() are not
-// relied upon; bytes that were asked for count as written.
+// Memory goes back to its class by its address. The size given to deallocate() is what counts as written, so it
+// must be the one that was asked for, as the standard demands.
 #pragma once
 
 #include <slabbuf/pool/basic_pool.hpp>

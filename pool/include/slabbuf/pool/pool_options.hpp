@@ -24,7 +24,7 @@ enum class hardening {
   off,
   /// Also, at once and for every holder (memory of handlers and containers, too): a block that is not
   /// out. And that the first and last 64 bytes of a free block are zero, as nobody may have written to it.
-  /// A constant cost per operation.
+  /// A constant cost per operation. Oversize buffers are not looked at: their pages go back to the system.
   cheap,
   /// Also that all bytes of a free block are zero, and a canary behind each block, for which a block takes
   /// 16 bytes and its alignment more; the block that was free the longest goes out first, so that writes
@@ -46,7 +46,8 @@ struct pool_options {
 
   /// Most bytes of free blocks one thread keeps at hand, over all classes (a local_pool counts as
   /// one thread). Blocks of larger classes go straight back. With a budget, a thread keeps at most
-  /// 1/16 of it and all threads 1/4, so that caches cannot starve the pool. 0 switches them off.
+  /// 1/16 of it and all threads 1/4, so that caches cannot starve the pool. As much again, once a pool, is
+  /// kept in oversize buffers that came back. 0 switches both off.
   std::size_t cache_bytes_max = std::size_t{2} << 20;
 
   /// What lies beneath the pool's memory; pool_stats::backing_refused counts what was not to be had.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What a pool has done and holds, at one moment.
-// Threads: a plain value. Taking it (stats()) is allowed from any thread for a concurrent_pool and
-// takes no lock that acquire() or release takes; nothing is allocated.
+// Threads: a plain value. Taking it (stats()) is allowed from any thread for a concurrent_pool and takes one
+// lock, which acquire() and release() take only when a thread comes or goes and at the limit of the budget;
+// nothing is allocated.
 // Lifetime: a copy; it does not follow the pool.
 //
 // There is no figure for memory that is freed lazily: what goes back to the system goes at once

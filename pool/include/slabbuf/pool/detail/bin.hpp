@@ -14,6 +14,7 @@
 // closed, caches switched off and oversize buffers told apart, without a branch of their own.
 #pragma once
 
+#include <slabbuf/pool/failure.hpp>
 #include <slabbuf/pool/zeroing.hpp>
 
 #include <algorithm>
@@ -36,7 +37,7 @@ struct block_class {
   zeroing clear = zeroing::none;  // what is cleared when a block comes back
 };
 
-/// bin::sample_at where nothing is sampled.
+/// bin::sample_at of an open bin where nothing is sampled.
 inline constexpr std::uint64_t never_sampled = ~std::uint64_t{0};
 
 /// Blocks of this size and more are aligned to it: direct I/O, vector code and false sharing ask for it.
@@ -47,14 +48,14 @@ inline constexpr std::size_t bin_stride = 1024;
 
 struct alignas(bin_stride) bin {
   block_class of;
-  std::atomic<std::uint64_t> state{0};      // relaxed: one thread writes, others only read the numbers
-  std::uint64_t room = 0;                   // most blocks it may hold, <= room_max
-  std::uint64_t sample_at = never_sampled;  // from this `state` on, the slow path has a look at each block
+  std::atomic<std::uint64_t> state{0};  // relaxed: one thread writes, others only read the numbers
+  std::uint64_t room = 0;               // most blocks it may hold, <= room_max
+  std::uint64_t sample_at = 0;          // from this `state` on, the slow path has a look at each block
   // Of the cache around it (thread_cache.hpp), beside the fast path.
   std::atomic<std::uint64_t> misses{0};  // blocks handed out that were not in the bin; as `state`
   std::uint64_t last_use = 0;            // as thread_cache::reclaim() saw it last
   std::uint64_t next_sample = 0;         // the acquisition to be sampled next, counted from one
-  std::byte* blocks[117];
+  std::byte* blocks[117]{};
 
   static constexpr std::uint64_t depth_mask = 0xff;
   static constexpr std::uint64_t count_shift = 8;
@@ -99,5 +100,8 @@ struct alignas(bin_stride) bin {
 
 static_assert(sizeof(bin) == bin_stride);
 static_assert(bin::room_max <= sizeof(bin::blocks) / sizeof(bin::blocks[0]) && bin::room_max <= bin::depth_mask);
+
+/// Reports misuse of a block by the pool that the class is of, which may know who had it.
+[[noreturn]] void report_misuse_of(const block_class& of, misuse kind, const void* address) noexcept;
 
 }  // namespace slabbuf::detail

@@ -33,8 +33,9 @@ class block_checks {
   /// The block goes out. Returns what is wrong with it.
   std::optional<misuse> take(const block_class& of, std::byte* block) const noexcept;
 
-  /// A block is about to be cleared and given back by somebody who has no handle of it. Returns why not.
-  std::optional<misuse> before_give(const block_class& of, const std::byte* block) const noexcept;
+  /// A block of some slab is about to be cleared and given back by somebody who has no handle of it. Returns
+  /// why not.
+  std::optional<misuse> before_give(const std::byte* block) const noexcept;
 
   /// The block came back, and has been cleared as far as its holder said it was written. Returns what is
   /// wrong with it or with giving it back.

@@ -27,6 +27,7 @@
 #include <slabbuf/pool/detail/bin.hpp>
 #include <slabbuf/pool/detail/block_checks.hpp>
 #include <slabbuf/pool/detail/depot.hpp>
+#include <slabbuf/pool/detail/random.hpp>
 #include <slabbuf/pool/detail/sample_log.hpp>
 #include <slabbuf/pool/detail/thread_cache.hpp>
 #include <slabbuf/pool/detail/thread_slots.hpp>
@@ -133,6 +134,9 @@ class pool_core {
   /// Whether the budget has room for a block of that size when nothing else is out.
   bool can_ever_have(std::size_t size) const noexcept;
 
+  /// Calls the misuse handler with what samples know of the block.
+  [[noreturn]] void report(misuse kind, const void* address, std::size_t size, std::size_t class_size) const noexcept;
+
   /// Throws what `why` says.
   [[noreturn]] void throw_refused(std::size_t size, refusal why) const;
 
@@ -149,7 +153,7 @@ class pool_core {
   const sample_log* samples() const noexcept { return samples_.get(); }
   bool shared() const noexcept { return local_cache_ == nullptr; }
 
-  /// Called by a thread that exits, for its cache.
+  /// Called by a thread that exits, for its cache, which is closed.
   void detach(thread_cache* cache) noexcept;
 
   std::uint64_t id() const noexcept { return id_; }
@@ -173,7 +177,6 @@ class pool_core {
     }
   }
   static void clear_slow(const block_class& of, std::byte* data, std::uint32_t written) noexcept;
-  [[noreturn]] void report(misuse kind, const void* address, std::size_t size, std::size_t class_size) const noexcept;
   const block_class& class_for(std::size_t index, bool sampled) const noexcept;
   thread_cache::options cache_options() const noexcept;
   thread_cache::taken take_oversize(std::size_t size) noexcept;
@@ -196,6 +199,7 @@ class pool_core {
   const hardening level_;
   const std::unique_ptr<block_checks> checks_;  // null where blocks are not checked
   const std::unique_ptr<sample_log> samples_;   // null where nothing is sampled
+  const std::uint64_t sample_seed_ = fresh_seed();
   const std::unique_ptr<bin[]> classes_owner_;
   bin* const classes_;  // one a class, and one for oversize; in a local_pool, its bins, too. All that again
                         // for sampled buffers.

@@ -38,6 +38,9 @@ class sample_log {
     if (knows(data)) forget(data);
   }
 
+  /// Notes that somebody who is not sampled has the block now: what is known of it is of an earlier one.
+  void superseded(const void* data) noexcept;
+
   /// The last sampled holder of a block, whether it still has it or not. False: none is known.
   bool find(const void* data, provenance& last) const noexcept;
 

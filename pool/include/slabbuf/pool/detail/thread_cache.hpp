@@ -96,7 +96,8 @@ class thread_cache {
   bool close_while_elsewhere() noexcept;
   bool keeps_nothing() const noexcept;
   bool empty() noexcept;
-  bool sample(std::size_t index) noexcept;
+  bool sample_is_due(std::size_t index) const noexcept;
+  void draw_sample(std::size_t index) noexcept;
   void set_sample_at(std::size_t index) noexcept;
   void grow(std::size_t index) noexcept;
   void shrink(std::size_t index, std::uint64_t wanted, bool lay_idle = false) noexcept;
@@ -115,7 +116,7 @@ class thread_cache {
   optional_mutex mutex_;
   std::size_t room_bytes_ = 0;  // sum of room x class size, charged to room_of_all_
   std::size_t victim_ = 0;      // the bin to take room from next
-  std::uint64_t random_;        // never zero
+  std::uint64_t random_;
 };
 
 }  // namespace slabbuf::detail
