@@ -136,6 +136,9 @@ class acquire_op {
   }
 
   void operator()(asio::error_code) {
+    // What is emitted from here on must not reach into a timer that is gone.
+    auto slot = get_cancellation_slot();
+    if (slot.is_connected()) slot.clear();
     asio::error_code ec;
     buffer got = wait_->finish(ec);
     wait_.reset();  // its memory is free again before the handler runs
