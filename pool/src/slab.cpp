@@ -180,6 +180,15 @@ block_owners* slab::make_owners(std::uint32_t index) noexcept {
   return made + index;
 }
 
+bool slab::free_blocks_have_no_owners() const noexcept {
+  block_owners* const all = shared.load(std::memory_order_acquire);
+  for (std::uint32_t index = 0; all != nullptr && index < block_count; ++index) {
+    const std::atomic_ref<std::uint32_t> count(all[index].count);
+    if (is_free(index) && count.load(std::memory_order_relaxed) != 0) return false;
+  }
+  return true;
+}
+
 std::uint32_t slab::index_of(const std::byte* address) const noexcept {
   const std::size_t offset = static_cast<std::size_t>(address - base);
   const std::size_t index = offset / stride;

@@ -14,7 +14,8 @@
 //
 // Nothing is ever written into a free block: it is cleared when it comes back (zeroing.hpp), and stays
 // as it is until it is taken.
-// Invariants: free_count == number of free bits; a block is free here, or in one cache, or in use.
+// Invariants: free_count == number of free bits; a block is free here, or in one cache, or in use; a free block
+// counts no owners.
 #pragma once
 
 #include <slabbuf/pool/detail/bin.hpp>
@@ -115,6 +116,9 @@ struct slab {
       return all + index;
     return make_owners(index);
   }
+
+  /// For check_invariants().
+  bool free_blocks_have_no_owners() const noexcept;
 
   /// Index of the block that starts at `address`, or block_count when none does.
   std::uint32_t index_of(const std::byte* address) const noexcept;
