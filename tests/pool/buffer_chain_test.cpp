@@ -601,6 +601,13 @@ TYPED_TEST(buffer_chain_test, WhenTheBudgetSaysNoNothingHasChanged) {
       EXPECT_EQ(tested.prepared_bytes(), 0U);
       EXPECT_EQ(pool.stats().in_use, before.in_use);
     }
+    // The same when a part of it could be had.
+    rest.front().release();
+    for (const auto& action : {actions[2], actions[3], actions[4]}) {
+      EXPECT_THROW(action(tested), budget_exceeded);
+      expect_shows(tested, expected);
+      EXPECT_EQ(pool.stats().in_use, before.in_use - 1) << "what could be had went back";
+    }
     // What was prepared stays so when more is not to be had.
     rest.resize(rest.size() - std::min<std::size_t>(rest.size(), 8));
     tested.prepare(pool, 3);
