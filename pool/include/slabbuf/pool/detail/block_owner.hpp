@@ -54,13 +54,13 @@ void release_joint(std::byte* block, std::uintptr_t home, std::uint32_t written)
 /// An owner leaves that may have written the first `written` bytes, or written_unknown.
 [[gnu::always_inline]] inline void release_block(std::byte* block, std::uintptr_t home,
                                                  std::uint32_t written) noexcept {
-  // Where an owner is made and dies in one function, the compiler knows which it is.
-  const std::uintptr_t tags = home & tag_mask;
-  if (tags > local_tag) [[unlikely]]
+  // One bit a question: each is an instruction and a jump. Where an owner is made and dies in one function, the
+  // compiler knows the answers.
+  if ((home & joint_tag) != 0) [[unlikely]]
     return release_joint(block, home, written);
   const block_class& of = class_at(home);
   pool_core::clear(of, block, written);
-  tags == shared_tag ? pool_core::give<true>(of, block) : pool_core::give<false>(of, block);
+  (home & shared_tag) != 0 ? pool_core::give<true>(of, block) : pool_core::give<false>(of, block);
 }
 
 /// An owner and the bytes it looks at. Trivially copyable, so that arrays of them move as memory: whoever
