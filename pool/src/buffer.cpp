@@ -5,8 +5,6 @@
 #include <slabbuf/pool/detail/slab.hpp>
 
 #include <algorithm>
-#include <stdexcept>
-#include <string>
 
 namespace slabbuf {
 
@@ -14,9 +12,16 @@ std::size_t buffer::oversize_capacity() const noexcept {
   return std::min(detail::page_map::find(data_)->span_bytes, buffer_bytes_max);
 }
 
-void buffer::throw_beyond(const char* what, std::size_t asked, std::size_t limit) {
-  throw std::out_of_range("slabbuf::buffer::" + std::string(what) + ": " + std::to_string(asked) + " bytes of " +
-                          std::to_string(limit));
+detail::block_part buffer::part() const noexcept {
+  const std::size_t bytes = capacity();
+  // Nobody can commit() any more what prepare() gave: it stays written.
+  const bool unknown = (written_ & detail::pool_core::written_unknown) != 0;
+  return {.block = data_,
+          .home = home_,
+          .offset = 0,
+          .length = size_,
+          .written = unknown ? static_cast<std::uint32_t>(bytes) : written_,
+          .capacity = static_cast<std::uint32_t>(bytes)};
 }
 
 }  // namespace slabbuf

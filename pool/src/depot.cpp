@@ -353,6 +353,7 @@ bool depot::check_invariants() noexcept {
         for (std::uint32_t block = 0; block < each->block_count; ++block) free_count += each->is_free(block) ? 1U : 0U;
         if (free_count != each->free_count || (free_count == 0) != (list == &in.full)) return false;
         if (each->owner != &classes_[index].of || page_map::find(each->base) != each) return false;
+        if (!each->free_blocks_have_no_owners()) return false;
         out += each->block_count - free_count;
         empties += free_count == each->block_count ? 1 : 0;
         ++slabs;

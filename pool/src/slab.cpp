@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <memory>
 #include <new>
 
@@ -107,6 +108,7 @@ slab* slab::make(std::byte* base, bool resident, const slab_geometry& geometry, 
 
 void slab::destroy(slab* dying) noexcept {
   mark_readable(dying->base, dying->span_bytes, true);  // whoever has the addresses next
+  std::free(dying->shared.load(std::memory_order_relaxed));
   dying->~slab();
   ::operator delete(dying);
 }
@@ -164,6 +166,27 @@ std::size_t slab::purge(page_source& pages) noexcept {
     }
   }
   return purged_bytes;
+}
+
+block_owners* slab::make_owners(std::uint32_t index) noexcept {
+  // calloc: a slab of the smallest class needs 256 KiB, of which only the pages that are used become resident.
+  auto* made = static_cast<block_owners*>(std::calloc(block_count, sizeof(block_owners)));
+  if (made == nullptr) return nullptr;
+  block_owners* there = nullptr;
+  if (!shared.compare_exchange_strong(there, made, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    std::free(made);  // another thread was first
+    made = there;
+  }
+  return made + index;
+}
+
+bool slab::free_blocks_have_no_owners() const noexcept {
+  block_owners* const all = shared.load(std::memory_order_acquire);
+  for (std::uint32_t index = 0; all != nullptr && index < block_count; ++index) {
+    const std::atomic_ref<std::uint32_t> count(all[index].count);
+    if (is_free(index) && count.load(std::memory_order_relaxed) != 0) return false;
+  }
+  return true;
 }
 
 std::uint32_t slab::index_of(const std::byte* address) const noexcept {

@@ -253,5 +253,29 @@ TEST(slab_list_test, KeepsItsOrder) {
   EXPECT_EQ(in_order(), (order{&slabs[1]}));
 }
 
+TEST(slab_test, OwnersAreCountedApartForEachBlockAndStartAtZero) {
+  const slab_over_pages tested(1024);
+  for (std::uint32_t index = 0; index < tested.geometry.block_count; ++index) {
+    block_owners* const record = tested.of->owners_of(index);
+    ASSERT_NE(record, nullptr);
+    EXPECT_EQ(record->count, 0U);
+    EXPECT_EQ(record->written, 0U);
+    record->written = index + 1;
+  }
+  for (std::uint32_t index = 0; index < tested.geometry.block_count; ++index) {
+    EXPECT_EQ(tested.of->owners_of(index)->written, index + 1);
+  }
+}
+
+TEST(slab_test, AFreeBlockWithOwnersIsFoundOut) {
+  slab_over_pages tested(1024);
+  EXPECT_TRUE(tested.of->free_blocks_have_no_owners());
+  tested.take(1);
+  tested.of->owners_of(0)->count = 2;
+  EXPECT_TRUE(tested.of->free_blocks_have_no_owners());
+  tested.of->owners_of(1)->count = 2;
+  EXPECT_FALSE(tested.of->free_blocks_have_no_owners());
+}
+
 }  // namespace
 }  // namespace slabbuf::detail

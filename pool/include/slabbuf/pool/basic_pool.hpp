@@ -10,6 +10,7 @@
 #include <slabbuf/pool/detail/pool_core.hpp>
 #include <slabbuf/pool/pool_options.hpp>
 #include <slabbuf/pool/provenance.hpp>
+#include <slabbuf/pool/shared_slice.hpp>
 #include <slabbuf/pool/size_class.hpp>
 #include <slabbuf/pool/stats.hpp>
 
@@ -130,7 +131,7 @@ class basic_pool {
   detail::pool_core& core() noexcept { return core_; }
 
  private:
-  static constexpr std::uintptr_t tag = shared ? buffer::shared_tag : buffer::local_tag;
+  static constexpr std::uintptr_t tag = shared ? detail::shared_tag : detail::local_tag;
 
   [[gnu::noinline, gnu::cold]] detail::pool_core::taken take_slow(std::size_t size) {
     const detail::pool_core::taken_or_refused got = core_.take_slow(size);

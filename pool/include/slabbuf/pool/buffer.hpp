@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Owner of one block of a pool: move-only, 24 bytes, gives the block back when it dies.
+// Owner of one block of a pool: move-only, 24 bytes, gives the block back when it dies. share() adds
+// owners; then the last of them does.
 // Threads: one thread at a time; a buffer of a concurrent_pool may be moved to, and die on, any
-// thread, one of a local_pool only on the pool's own.
+// thread, one of a local_pool only on the pool's own. Owners of one block each have their own thread.
 // Lifetime: the pool must outlive it. Hold it as long as the bytes are needed and no longer: what is
 // held counts against the pool's budget. Pointers and spans into it die with it.
 //
@@ -10,9 +11,13 @@
 //
 // The written extent (see zeroing.hpp) grows by what a caller could have written: data() counts all
 // of size(), writable(n) the first n bytes, prepare() everything until commit(n) says what it was.
+//
+// A buffer whose block is shared may still be written to, and every owner sees it: bytes that others look at
+// on other threads must stay as they are.
 #pragma once
 
 #include <slabbuf/pool/detail/bin.hpp>
+#include <slabbuf/pool/detail/block_owner.hpp>
 #include <slabbuf/pool/detail/pool_core.hpp>
 
 #include <cstddef>
@@ -24,6 +29,8 @@ namespace slabbuf {
 
 template <bool shared>
 class basic_pool;
+class shared_slice;
+class buffer_chain;
 
 /// A block without an owner, from get_buffer(). Whoever holds it must put_buffer() it.
 struct raw_buffer {
@@ -59,17 +66,8 @@ class buffer {
   /// Gives the block back now. The buffer owns nothing afterwards; harmless when it did not before.
   [[gnu::always_inline]] void release() noexcept {
     if (data_ == nullptr) return;
-    const detail::block_class& of = class_of();
-    detail::pool_core::clear(of, data_, written_);
-    // Where a buffer is made and dies in one function, the compiler knows which it is.
-    if ((home_ & tag_mask) == shared_tag) {
-      detail::pool_core::give<true>(of, data_);
-    } else {
-      detail::pool_core::give<false>(of, data_);
-    }
-    data_ = nullptr;
-    size_ = 0;
-    written_ = 0;
+    detail::release_block(data_, home_, written_);
+    forget();
   }
 
   /// Whether it owns a block.
@@ -102,7 +100,7 @@ class buffer {
   /// `count` is above size().
   std::span<std::byte> writable(std::size_t count) {
     if (count > size_) [[unlikely]]
-      throw_beyond("writable", count, size_);
+      detail::throw_beyond("buffer::writable", count, size_);
     mark(static_cast<std::uint32_t>(count));
     return {data_, count};
   }
@@ -118,7 +116,7 @@ class buffer {
   /// written, and are size(). Throws std::out_of_range when `count` is above capacity().
   void commit(std::size_t count) {
     if (count > capacity()) [[unlikely]]
-      throw_beyond("commit", count, capacity());
+      detail::throw_beyond("buffer::commit", count, capacity());
     size_ = static_cast<std::uint32_t>(count);
     written_ &= ~detail::pool_core::written_unknown;
     mark(size_);
@@ -129,40 +127,50 @@ class buffer {
   /// `size` is above capacity().
   void resize(std::size_t size) {
     if (size > capacity()) [[unlikely]]
-      throw_beyond("resize", size, capacity());
+      detail::throw_beyond("buffer::resize", size, capacity());
     const bool all_written = written_ >= size_;
     size_ = static_cast<std::uint32_t>(size);
     if (all_written) mark(size_);
   }
 
+  /// A view of all of size() that keeps the block, too; the buffer stays what it is. A view of no bytes owns
+  /// nothing. Throws std::bad_alloc when there is no memory for the count of owners: then nothing has
+  /// changed. Of a buffer that is given away, the view is the owner, and nothing is counted or thrown.
+  /// For both, include shared_slice.hpp, as every pool does.
+  [[nodiscard]] shared_slice share() &;
+  [[nodiscard]] shared_slice share() && noexcept;
+  /// The same of `count` bytes from `position` on. Throws std::out_of_range when they are not in size().
+  [[nodiscard]] shared_slice share(std::size_t position, std::size_t count) &;
+
  private:
   template <bool shared>
   friend class basic_pool;
-
-  static constexpr std::uintptr_t shared_tag = 1;
-  static constexpr std::uintptr_t local_tag = 2;
-  static constexpr std::uintptr_t tag_mask = 3;
+  friend class shared_slice;
+  friend class buffer_chain;
 
   [[gnu::always_inline]] buffer(const detail::pool_core::taken& got, std::size_t size, std::uintptr_t tag) noexcept
       : data_(got.data),
         size_(static_cast<std::uint32_t>(size)),
         home_(reinterpret_cast<std::uintptr_t>(__builtin_assume_aligned(got.of, detail::bin_stride)) | tag) {}
 
-  const detail::block_class& class_of() const noexcept {
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): a pointer and a tag in one word
-    return *reinterpret_cast<const detail::block_class*>(home_ & ~tag_mask);
+  const detail::block_class& class_of() const noexcept { return detail::class_at(home_); }
+  /// All of the block, as an owner of another kind has it; this one owns it, too, until forget().
+  detail::block_part part() const noexcept;
+  void forget() noexcept {
+    data_ = nullptr;
+    size_ = 0;
+    written_ = 0;
   }
   void mark(std::uint32_t count) noexcept {
     const std::uint32_t unknown = written_ & detail::pool_core::written_unknown;
     if (count > (written_ ^ unknown)) written_ = count | unknown;
   }
   std::size_t oversize_capacity() const noexcept;
-  [[noreturn]] static void throw_beyond(const char* what, std::size_t asked, std::size_t limit);
 
   std::byte* data_ = nullptr;  // null: owns nothing
   std::uint32_t size_ = 0;     // bytes in use, <= capacity
   std::uint32_t written_ = 0;  // bytes from the start that may have been written, or written_unknown
-  std::uintptr_t home_ = 0;    // the block_class and a tag; meaningless while data_ is null
+  std::uintptr_t home_ = 0;    // block_owner.hpp; meaningless while data_ is null
 };
 
 static_assert(sizeof(buffer) <= 24);

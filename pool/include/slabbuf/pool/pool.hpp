@@ -5,6 +5,7 @@
 #pragma once
 
 #include <slabbuf/pool/buffer.hpp>
+#include <slabbuf/pool/buffer_chain.hpp>
 #include <slabbuf/pool/concurrent_pool.hpp>
 #include <slabbuf/pool/exposition.hpp>
 #include <slabbuf/pool/failure.hpp>
@@ -13,6 +14,7 @@
 #include <slabbuf/pool/page_source.hpp>
 #include <slabbuf/pool/pmr_resource.hpp>
 #include <slabbuf/pool/pool_options.hpp>
+#include <slabbuf/pool/shared_slice.hpp>
 #include <slabbuf/pool/size_class.hpp>
 #include <slabbuf/pool/stats.hpp>
 #include <slabbuf/pool/version.hpp>
