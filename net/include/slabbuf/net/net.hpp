@@ -7,6 +7,8 @@
 #include <slabbuf/net/async_acquire.hpp>
 #include <slabbuf/net/async_read_some.hpp>
 #include <slabbuf/net/async_write.hpp>
+#include <slabbuf/net/chain_view.hpp>
 #include <slabbuf/net/decay_timer.hpp>
+#include <slabbuf/net/dynamic_chain.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/net/read_size.hpp>

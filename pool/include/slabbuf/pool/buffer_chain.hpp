@@ -101,6 +101,9 @@ class piece_spans {
   bool empty() const noexcept { return count_ == 0; }
   std::span<Byte> operator[](std::size_t index) const noexcept { return begin()[static_cast<std::ptrdiff_t>(index)]; }
 
+  /// The pieces, for layers above that make ranges of their own of them; the last one may count in part.
+  std::span<const detail::block_part> pieces() const noexcept { return {first_, count_}; }
+
  private:
   const detail::block_part* first_ = nullptr;
   std::size_t count_ = 0;
@@ -202,6 +205,11 @@ class buffer_chain {
   /// The bytes, one span a piece, none empty.
   const_spans spans() const noexcept {
     return count_ != 0 ? const_spans(first_piece(), count_, first_piece()[count_ - 1].size()) : const_spans();
+  }
+
+  /// All bytes count as written: somebody will write to them, whom spans() does not allow to.
+  void mark_written() noexcept {
+    for (piece* each = first_piece(); each != first_piece() + count_; ++each) each->extend(0);
   }
 
   /// The pieces, for layers above that make ranges of their own of them.
