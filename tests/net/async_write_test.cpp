@@ -21,11 +21,14 @@
 #include <algorithm>
 #include <cstring>
 #include <future>
+#include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "support/loopback_pair.hpp"
 
@@ -274,6 +277,95 @@ TEST(AsyncWriteLifetime, OperationsThatDieWithTheirContextHoldNothing) {
     EXPECT_EQ(pool.stats().in_use, 2U) << "the buffer and the operation's state";
   }
   EXPECT_EQ(pool.stats().in_use, 0U);
+}
+
+// Of as many blocks as one call takes, one more, and many.
+TEST_F(AsyncWrite, WritesAChainOfAnyNumberOfBlocksInOrder) {
+  for (const std::size_t blocks : std::initializer_list<std::size_t>{0, 1, 2, 16, 17, 63, 64, 65, 128, 1000}) {
+    buffer_chain chain;
+    std::string expected;
+    for (std::size_t index = 0; index < blocks; ++index) {
+      const std::string text = std::to_string(index) + ',';
+      chain.append(filled(text));
+      expected += text;
+    }
+    result.reset();
+    net::async_write(pair.near, std::move(chain), store());
+    EXPECT_FALSE(result);
+    context.restart();
+    context.run();
+    ASSERT_TRUE(result);
+    EXPECT_FALSE(result->ec);
+    EXPECT_EQ(result->bytes, expected.size());
+    EXPECT_EQ(in_use_at_completion, 0U);
+    std::string seen(expected.size(), '?');
+    asio::read(pair.far, asio::buffer(seen));
+    EXPECT_EQ(seen, expected) << blocks;
+  }
+}
+
+TEST_F(AsyncWrite, ALargeChainGivesItsBlocksBackAsTheyAreTaken) {
+  constexpr std::size_t block_bytes = std::size_t{64} << 10;
+  buffer_chain chain;
+  for (std::size_t position = 0; position < large_bytes; position += block_bytes) {
+    buffer bytes = pool.acquire(block_bytes);
+    for (std::size_t index = 0; index < block_bytes; ++index) bytes.data()[index] = pattern(position + index);
+    chain.append(std::move(bytes));
+  }
+  const std::uint64_t before = in_use();
+  net::async_write(pair.near, std::move(chain), store());
+  EXPECT_LT(in_use(), before) << "the socket took some at once";
+  EXPECT_GT(in_use(), 0U);
+  std::vector<std::byte> seen(large_bytes);
+  std::thread reader([&] { asio::read(pair.far, asio::buffer(seen)); });
+  context.run();
+  reader.join();
+  ASSERT_TRUE(result);
+  EXPECT_FALSE(result->ec);
+  EXPECT_EQ(result->bytes, large_bytes);
+  EXPECT_EQ(in_use_at_completion, 0U);
+  for (std::size_t index = 0; index < large_bytes; ++index) ASSERT_EQ(seen[index], pattern(index)) << index;
+}
+
+TEST_F(AsyncWrite, ACancelledChainLosesNoBlock) {
+  buffer_chain chain;
+  for (int count = 0; count < 300; ++count) chain.append(filled(std::string(64 << 10, 'x')));
+  net::async_write(pair.near, std::move(chain), store());
+  context.poll();
+  EXPECT_FALSE(result);
+  pair.near.cancel();
+  context.run();
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->ec, asio::error::operation_aborted);
+  EXPECT_GT(result->bytes, 0U);
+  EXPECT_EQ(in_use(), 0U);
+}
+
+// The bytes are sent to all of them from one place.
+TEST_F(AsyncWrite, OneSliceIsSentToManySocketsFromOneBlock) {
+  constexpr std::size_t count = 50;
+  std::vector<std::unique_ptr<loopback_pair>> pairs;
+  shared_slice news(filled("headline: the rest"));
+  news.trim(8);
+  std::size_t completed = 0;
+  for (std::size_t index = 0; index < count; ++index) {
+    pairs.push_back(std::make_unique<loopback_pair>(context));
+    net::async_write(pairs.back()->near, news.share(), [&](asio::error_code ec, std::size_t bytes) {
+      EXPECT_FALSE(ec);
+      EXPECT_EQ(bytes, 8U);
+      ++completed;
+    });
+    EXPECT_EQ(in_use(), 1U);
+  }
+  news.release();
+  context.run();
+  EXPECT_EQ(completed, count);
+  EXPECT_EQ(in_use(), 0U);
+  for (const auto& each : pairs) {
+    std::string seen(8, '?');
+    asio::read(each->far, asio::buffer(seen));
+    EXPECT_EQ(seen, "headline");
+  }
 }
 
 }  // namespace

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 #include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
+#include <asio/read.hpp>
 #include <asio/write.hpp>
 
 #include <array>
 #include <cstddef>
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -41,25 +44,38 @@ TEST_F(NativeIo, ReceiveTellsBytesFromTheEnd) {
   EXPECT_EQ(ec, asio::error::eof);
 }
 
-TEST_F(NativeIo, SendStopsWhenTheSocketIsFull) {
-  const std::vector<std::byte> bytes(std::size_t{32} << 20);
-  const std::size_t sent = send_now(pair.near.native_handle(), bytes, ec);
+TEST_F(NativeIo, SendTakesWhatThereIsRoomForAndThenSaysSo) {
+  std::vector<std::byte> bytes(std::size_t{32} << 20);
+  std::array<::iovec, 2> parts{{{bytes.data(), 1000}, {bytes.data(), bytes.size()}}};
+  const std::size_t sent = send_now(pair.near.native_handle(), parts, ec);
+  EXPECT_FALSE(ec);
+  EXPECT_GT(sent, 1000U);
+  EXPECT_LT(sent, 1000 + bytes.size());
+  while (!ec) send_now(pair.near.native_handle(), {&parts[1], 1}, ec);
   EXPECT_EQ(ec, asio::error::would_block);
-  EXPECT_GT(sent, 0U);
-  EXPECT_LT(sent, bytes.size());
 }
 
 TEST_F(NativeIo, ErrorsOfTheSystemArrive) {
   EXPECT_EQ(receive_now(-1, space, ec), 0U);
   EXPECT_EQ(ec, asio::error::bad_descriptor);
-  EXPECT_EQ(send_now(-1, space, ec), 0U);
-  EXPECT_EQ(ec, asio::error::bad_descriptor);
+  std::array<::iovec, 2> parts{{{space.data(), 1}, {space.data(), 1}}};
+  for (const std::size_t count : std::array<std::size_t, 2>{1, 2}) {
+    ec.clear();
+    EXPECT_EQ(send_now(-1, std::span(parts).first(count), ec), 0U);
+    EXPECT_EQ(ec, asio::error::bad_descriptor);
+  }
 }
 
-TEST_F(NativeIo, SendOfNothingIsNoError) {
+TEST_F(NativeIo, SendsPartsInOrder) {
+  std::string first = "one ";
+  std::string second = "two";
+  std::array<::iovec, 2> parts{{{first.data(), first.size()}, {second.data(), second.size()}}};
   ec = asio::error::eof;
-  EXPECT_EQ(send_now(pair.near.native_handle(), {}, ec), 0U);
+  EXPECT_EQ(send_now(pair.near.native_handle(), parts, ec), 7U);
   EXPECT_FALSE(ec);
+  std::string seen(7, '?');
+  asio::read(pair.far, asio::buffer(seen));
+  EXPECT_EQ(seen, "one two");
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <asio/error.hpp>
 
 #include <cerrno>
@@ -37,23 +38,25 @@ inline std::size_t receive_now(int descriptor, std::span<std::byte> into, asio::
   }
 }
 
-/// Sends as much as the socket takes without waiting. Returns the bytes taken; `ec` is would_block
-/// when some are left for later.
-inline std::size_t send_now(int descriptor, std::span<const std::byte> from, asio::error_code& ec) noexcept {
-  std::size_t sent_bytes = 0;
-  ec.clear();
-  while (sent_bytes < from.size()) {
+/// Sends what the socket takes of these parts, at least one, without waiting; one system call. Returns the bytes
+/// taken, fewer than there are when the socket is full; `ec` is would_block when it takes none.
+inline std::size_t send_now(int descriptor, std::span<::iovec> from, asio::error_code& ec) noexcept {
+  ::msghdr message{};
+  message.msg_iov = from.data();
+  message.msg_iovlen = from.size();
+  for (;;) {
+    // A single part takes the shorter way through the kernel.
     const ::ssize_t sent =
-        ::send(descriptor, from.data() + sent_bytes, from.size() - sent_bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+        from.size() == 1 ? ::send(descriptor, from.front().iov_base, from.front().iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                         : ::sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0) {
-      sent_bytes += static_cast<std::size_t>(sent);
-      continue;
+      ec.clear();
+      return static_cast<std::size_t>(sent);
     }
     if (errno == EINTR) continue;
     ec.assign(errno == EAGAIN ? EWOULDBLOCK : errno, asio::error::get_system_category());
-    break;
+    return 0;
   }
-  return sent_bytes;
 }
 
 }  // namespace slabbuf::net::detail
