@@ -6,6 +6,7 @@
 
 #include <slabbuf/net/async_acquire.hpp>
 #include <slabbuf/net/async_read_some.hpp>
+#include <slabbuf/net/async_read_until.hpp>
 #include <slabbuf/net/async_write.hpp>
 #include <slabbuf/net/chain_view.hpp>
 #include <slabbuf/net/decay_timer.hpp>
