@@ -76,8 +76,9 @@ void share_shared_ptr(benchmark::State& state) {
   const auto one = std::make_shared<std::vector<std::byte>>(1024);
   const heap_counter heap;
   for ([[maybe_unused]] auto _ : state) {
-    const shared_vector more = one;
+    shared_vector more = one;
     keep(more->data());
+    more.reset();
   }
   heap.report(state);
 }
@@ -101,8 +102,9 @@ void first_share_shared_ptr(benchmark::State& state) {
   for ([[maybe_unused]] auto _ : state) {
     const auto one = std::make_shared<std::vector<std::byte>>(1024);
     write(one->data(), 64, writing::first_64);
-    const shared_vector two = one;
+    shared_vector two = one;
     keep(two->data());
+    two.reset();
   }
   heap.report(state);
 }

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <string_view>
+#include <utility>
 
 namespace slabbuf {
 namespace {
@@ -25,6 +26,11 @@ TEST(pool_test, OneIncludeIsEnoughForAWholeProgram) {
   const pool_stats now = pool.stats();
   EXPECT_EQ(now.in_use, 1U);
   EXPECT_EQ(now.refused, 1U);
+
+  const shared_slice view = message.share();
+  buffer_chain chain(std::move(message));
+  EXPECT_EQ(chain.size(), view.size());
+  EXPECT_FALSE(view.unique());
 
   local_pool local(options);
   local.put_buffer(local.get_buffer(100));
