@@ -10,3 +10,4 @@
 #include <slabbuf/net/decay_timer.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/net/read_size.hpp>
+#include <slabbuf/net/udp_batch.hpp>
