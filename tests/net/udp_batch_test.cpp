@@ -29,6 +29,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <future>
@@ -107,7 +108,7 @@ class UdpBatch : public ::testing::Test {
   }
   void run() {
     context.restart();
-    context.run();
+    context.run_for(std::chrono::minutes(1));
   }
   void receive() {
     result.reset();

@@ -4,12 +4,14 @@
 // Lifetime: the context must outlive the pair.
 #pragma once
 
+#include <poll.h>
 #include <asio/any_io_executor.hpp>
 #include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/udp.hpp>
 
 #include <cstddef>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -26,8 +28,10 @@ struct basic_udp_pair {
   /// From the peer to the side under test.
   void send(std::string_view text) { far.send_to(asio::buffer(text), near.local_endpoint()); }
 
-  /// The next datagram the peer has got; waits for it.
+  /// The next datagram the peer has got; waits for it. Throws std::runtime_error when none comes.
   std::string receive() {
+    ::pollfd readable{far.native_handle(), POLLIN, 0};
+    if (::poll(&readable, 1, 60'000) != 1) throw std::runtime_error("no datagram came");
     std::string text(std::size_t{1} << 16, '\0');
     asio::ip::udp::endpoint from;
     text.resize(far.receive_from(asio::buffer(text), from));
