@@ -8,9 +8,9 @@
 // | udp_batch_us              | net::async_receive, net::async_send: batches of 64, blocks of 2 KiB      |
 // | asio_us                   | async_receive_from, async_send_to, one buffer                            |
 //
-// Processor time of the server's thread per datagram, user and system. Each has four clients with 64 datagrams of
-// 200 B on their way: 64 are sent from each of four sockets, then the answers are taken. All servers stand at the
-// same time and get a few rounds in turn, so that a slow moment of the machine hits all alike. `batch` is the
+// Processor time of the server's thread per datagram, user and system. Each has four clients with in_flight datagrams
+// of 200 B on their way: so many are sent from each of four sockets, then the answers are taken. All servers stand at
+// the same time and get a few rounds in turn, so that a slow moment of the machine hits all alike. `batch` is the
 // datagrams a receive of udp_batch got, `ratio` is udp_batch_us to bare_us.
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/net/udp_batch.hpp>
@@ -42,7 +42,7 @@ using udp = asio::ip::udp;
 using server_socket = asio::basic_datagram_socket<udp, asio::io_context::executor_type>;
 
 constexpr std::size_t clients = 4;
-constexpr std::size_t in_flight = 64;
+constexpr std::size_t in_flight_max = 64;
 constexpr std::size_t datagram_bytes = 200;
 constexpr std::size_t rounds = 5;  // of a server, before it is the next one's turn
 constexpr std::size_t batch_max = 64;
@@ -173,12 +173,13 @@ struct asio_server {
 // A client's socket and its 64 datagrams, in bare calls: what is measured is the server.
 class client {
  public:
-  explicit client(const udp::endpoint& server) : socket_(context_, udp::endpoint(udp::v4(), 0)) {
+  client(const udp::endpoint& server, std::size_t in_flight)
+      : socket_(context_, udp::endpoint(udp::v4(), 0)), in_flight_(in_flight) {
     socket_.connect(server);
     socket_.set_option(asio::socket_base::receive_buffer_size(1 << 20));
     const ::timeval limit{20, 0};
     ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    for (std::size_t index = 0; index < in_flight; ++index) {
+    for (std::size_t index = 0; index < in_flight_; ++index) {
       vectors_[index] = {memory_.data() + index * datagram_bytes, datagram_bytes};
       headers_[index].msg_hdr.msg_iov = &vectors_[index];
       headers_[index].msg_hdr.msg_iovlen = 1;
@@ -186,12 +187,13 @@ class client {
   }
 
   void send() {
-    if (::sendmmsg(socket_.native_handle(), headers_.data(), in_flight, 0) != static_cast<int>(in_flight))
+    if (::sendmmsg(socket_.native_handle(), headers_.data(), static_cast<unsigned>(in_flight_), 0) !=
+        static_cast<int>(in_flight_))
       throw std::runtime_error("the client could not send");
   }
   void receive() {
-    for (std::size_t got = 0; got < in_flight;) {
-      const int count = ::recvmmsg(socket_.native_handle(), headers_.data(), static_cast<unsigned>(in_flight - got),
+    for (std::size_t got = 0; got < in_flight_;) {
+      const int count = ::recvmmsg(socket_.native_handle(), headers_.data(), static_cast<unsigned>(in_flight_ - got),
                                    MSG_WAITFORONE, nullptr);
       if (count <= 0) throw std::runtime_error("a datagram was lost");
       got += static_cast<std::size_t>(count);
@@ -202,9 +204,10 @@ class client {
  private:
   asio::io_context context_;
   udp::socket socket_;
-  std::vector<std::byte> memory_ = std::vector<std::byte>(in_flight * datagram_bytes);
-  std::array<::iovec, in_flight> vectors_{};
-  std::array<::mmsghdr, in_flight> headers_{};
+  std::size_t in_flight_;
+  std::vector<std::byte> memory_ = std::vector<std::byte>(in_flight_max * datagram_bytes);
+  std::array<::iovec, in_flight_max> vectors_{};
+  std::array<::mmsghdr, in_flight_max> headers_{};
 };
 
 // What the benchmark sees of a server and its clients.
@@ -232,10 +235,10 @@ class subject {
 template <class Server>
 class subject_of final : public subject {
  public:
-  subject_of() {
+  explicit subject_of(std::size_t in_flight) {
     socket_.set_option(asio::socket_base::receive_buffer_size(1 << 20));
     for (std::size_t index = 0; index < clients; ++index) {
-      clients_.push_back(std::make_unique<client>(socket_.local_endpoint()));
+      clients_.push_back(std::make_unique<client>(socket_.local_endpoint(), in_flight));
     }
     thread_ = std::jthread([this] {
       const auto server = std::make_unique<Server>(socket_, context_);
@@ -261,10 +264,11 @@ class subject_of final : public subject {
 };
 
 void echo(benchmark::State& state) {
-  subject_of<bare_server<false>> bare;
-  subject_of<bare_server<true>> bare_epoll;
-  subject_of<batch_server> batch;
-  subject_of<asio_server> stock;
+  const auto in_flight = static_cast<std::size_t>(state.range(0));
+  subject_of<bare_server<false>> bare(in_flight);
+  subject_of<bare_server<true>> bare_epoll(in_flight);
+  subject_of<batch_server> batch(in_flight);
+  subject_of<asio_server> stock(in_flight);
   const std::array<subject*, 4> all{&bare, &bare_epoll, &batch, &stock};
   try {
     for (auto _ : state) {
@@ -283,7 +287,13 @@ void echo(benchmark::State& state) {
   state.counters["ratio"] = batch.us_per_datagram() / bare.us_per_datagram();
   state.counters["batch"] = batch.batch();
 }
-BENCHMARK(echo)->Name("datagrams/echo")->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(echo)
+    ->Name("datagrams/echo")
+    ->ArgName("in_flight")
+    ->Arg(in_flight_max)
+    ->Arg(1)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace slabbuf
