@@ -4,11 +4,13 @@
 //     echo    does every byte come back, how fast, and how late?
 //     idle    how much memory does a connection cost that does nothing?
 //     reset   does the server go on when many clients vanish at once?
+//     udp     does every datagram come back, how fast, and how late?
 //
 // Threads: the caller's, and those of `echo --threads`.
 // Lifetime: ends by itself, after --timeout seconds at the latest: exit status 0 when all is well, 1 with the
 // reason when not, 2 when the command line cannot be used.
 #include "common/command_line.hpp"
+#include "load/datagram_load.hpp"
 #include "load/echo_load.hpp"
 #include "load/idle_probe.hpp"
 #include "load/reset_storm.hpp"
@@ -38,7 +40,7 @@ struct common_options {
 
   template <class Options>
   Options fill(Options options) const {
-    options.target = target;
+    options.target = {target.address(), target.port()};
     options.seed = seed;
     options.timeout = std::chrono::seconds(timeout_s);
     return options;
@@ -46,10 +48,10 @@ struct common_options {
 };
 
 CLI::App& add_subcommand(CLI::App& app, const std::string& name, const std::string& description, common_options& common,
-                         std::size_t& connections) {
+                         std::size_t& connections, const std::string& unit = "connections") {
   CLI::App& added = *app.add_subcommand(name, description);
   add_endpoint_option(added, "target", common.target, "the server");
-  added.add_option("--connections", connections, "connections to open")
+  added.add_option("--" + unit, connections, unit + " to open")
       ->check(CLI::Range(std::size_t{1}, connections_max))
       ->capture_default_str();
   added.add_option("--seed", common.seed, "of the random data")->capture_default_str();
@@ -89,6 +91,17 @@ int run_idle(const idle_options& options, std::size_t bytes_max) {
 int run_reset(const reset_options& options) {
   run_reset_storm(options);
   fmt::print("{} connections reset at once; a fresh one is served\n", options.connections);
+  return slabbuf::examples::exit_success;
+}
+
+int run_udp(const datagram_options& options) {
+  const datagram_result result = run_datagram_load(options);
+  fmt::print("echoed and verified {} datagrams of {} bytes over {} sockets in {:.3f} s\n", result.datagrams,
+             options.datagram_bytes, options.sockets, result.seconds);
+  fmt::print("{:.0f} datagrams/s; {} sent again, {} lost (the kernel dropped {})\n",
+             static_cast<double>(result.datagrams) / result.seconds, result.resent, result.lost, result.dropped);
+  fmt::print("latency_us p50 {:.1f}, p99 {:.1f}, p99.9 {:.1f}, max {:.1f}\n", result.latency.quantile_us(0.5),
+             result.latency.quantile_us(0.99), result.latency.quantile_us(0.999), result.latency.max_us());
   return slabbuf::examples::exit_success;
 }
 
@@ -159,6 +172,21 @@ int main(int argument_count, char** arguments) {
   CLI::App& reset_app =
       add_subcommand(app, "reset", "opens connections and resets them all at once", common, reset.connections);
   reset_app.final_callback([&] { chosen = [&] { return run_reset(common.fill(reset)); }; });
+
+  datagram_options udp;
+  CLI::App& udp_app = add_subcommand(app, "udp", "sends random datagrams and compares every byte of the echo", common,
+                                     udp.sockets, "sockets");
+  udp_app.add_option("--datagrams", udp.datagrams, "to send over all sockets together")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 36))
+      ->capture_default_str();
+  add_size_option(udp_app, "--size", udp.datagram_bytes, sizeof(std::uint64_t), 65'507, "of a datagram");
+  udp_app.add_option("--in-flight", udp.in_flight, "datagrams a socket may have on their way; 1 is request, response")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{4096}))
+      ->capture_default_str();
+  udp_app.final_callback([&] {
+    if (udp.datagrams < udp.sockets) throw CLI::ValidationError("--sockets", "some would have nothing to send");
+    chosen = [&] { return run_udp(common.fill(udp)); };
+  });
 
   return slabbuf::examples::run_program(app, argument_count, arguments, [&] { return chosen(); });
 }

@@ -105,6 +105,10 @@ std::string format_endpoint(const asio::ip::tcp::endpoint& endpoint) {
                                     : fmt::format("{}:{}", address, endpoint.port());
 }
 
+std::string format_endpoint(const asio::ip::udp::endpoint& endpoint) {
+  return format_endpoint(asio::ip::tcp::endpoint(endpoint.address(), endpoint.port()));
+}
+
 CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t& value, std::size_t bytes_min,
                              std::size_t bytes_max, const std::string& description) {
   const auto parse = [=](const std::string& text) {

@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/ip/udp.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -29,6 +30,7 @@ asio::ip::tcp::endpoint parse_endpoint(const std::string& text);
 
 /// The inverse: "127.0.0.1:7000" or "[::1]:7000".
 std::string format_endpoint(const asio::ip::tcp::endpoint& endpoint);
+std::string format_endpoint(const asio::ip::udp::endpoint& endpoint);
 
 /// Adds an option that is a size in bytes between the two limits.
 CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t& value, std::size_t bytes_min,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// echo_server: sends back what it receives, over TCP.
+// echo_server: sends back what it receives, over TCP and UDP.
 #include "common/command_line.hpp"
 #include "common/descriptors.hpp"
 #include "echo/echo_service.hpp"
@@ -41,7 +41,8 @@ int serve(const echo_options& options) {
   service.start();
   std::jthread signal_thread([&] { signal_context.run(); });
 
-  fmt::print("listening tcp {}\n", format_endpoint(service.endpoint()));
+  if (service.addresses().tcp) fmt::print("listening tcp {}\n", format_endpoint(*service.addresses().tcp));
+  if (service.addresses().udp) fmt::print("listening udp {}\n", format_endpoint(*service.addresses().udp));
   std::fflush(stdout);
   service.run();
   signal_context.stop();
@@ -61,7 +62,14 @@ int main(int argument_count, char** arguments) {
       "Sends back what it receives. SIGTERM and SIGINT let connections finish (5 s at most; a second "
       "one cuts them), then it exits.",
       "echo_server");
-  add_endpoint_option(app, "--tcp", options.tcp, "Address to listen on; port 0 lets the system choose");
+  asio::ip::tcp::endpoint tcp(asio::ip::address_v4::loopback(), 7000);
+  asio::ip::tcp::endpoint udp;
+  const CLI::Option* const tcp_option = add_endpoint_option(
+      app, "--tcp", tcp,
+      "Address to listen on for connections; port 0 lets the system choose. Not listened on by default with --udp");
+  const CLI::Option* const udp_option =
+      add_endpoint_option(app, "--udp", udp, "Address to receive datagrams on, besides --tcp or instead of it")
+          ->default_str("none");
   add_count_option(app, "--threads", options.threads, 1, 256, "N", "Threads, each with its own connections");
   add_size_option(app, "--budget", options.budget_bytes_max, slabbuf::net::read_bytes_default, std::size_t{1} << 40,
                   "Most memory for bytes on their way through, at least one block of 16 KiB");
@@ -72,6 +80,8 @@ int main(int argument_count, char** arguments) {
                    "Close connections without traffic after this time; 0: never");
   return run_program(app, argument_count, arguments, [&] {
     options.idle_timeout = std::chrono::seconds(idle_timeout_s);
+    if (udp_option->count() == 0 || tcp_option->count() != 0) options.addresses.tcp = tcp;
+    if (udp_option->count() != 0) options.addresses.udp.emplace(udp.address(), udp.port());
     return serve(options);
   });
 }

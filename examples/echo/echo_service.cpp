@@ -5,7 +5,9 @@
 
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/ip/udp.hpp>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <system_error>
@@ -15,32 +17,38 @@
 namespace slabbuf::examples {
 namespace {
 
-// SO_REUSEPORT would let a second server take half of the connections of a first one. Without it the
+// SO_REUSEPORT would let a second server take half of the traffic of a first one. Without it the
 // system says that the address is taken.
 void check_free(const asio::ip::tcp::endpoint& endpoint) {
   asio::io_context context;
   asio::ip::tcp::acceptor(context, endpoint, true);
 }
-
-std::vector<std::unique_ptr<echo_shard>> listen(echo_shared& shared) {
-  std::vector<std::unique_ptr<echo_shard>> shards;
-  asio::ip::tcp::endpoint endpoint = shared.options.tcp;
-  check_free(endpoint);
-  for (std::size_t index = 0; index < shared.options.threads; ++index) {
-    shards.push_back(std::make_unique<echo_shard>(shared, endpoint));
-    endpoint = shards.front()->endpoint();  // port 0 is a number from here on
-  }
-  return shards;
+void check_free(const asio::ip::udp::endpoint& endpoint) {
+  asio::io_context context;
+  asio::ip::udp::socket(context, endpoint);
 }
 
 }  // namespace
 
-echo_service::echo_service(const echo_options& options) : shared_(options) {
+// All shards, on the port that the first one gets.
+template <class Endpoint>
+void echo_service::listen(std::optional<Endpoint>& endpoint) {
+  if (!endpoint) return;
+  const Endpoint asked = *endpoint;
   try {
-    shards_ = listen(shared_);
+    check_free(asked);
+    for (const std::unique_ptr<echo_shard>& each : shards_) endpoint = each->listen(*endpoint);
   } catch (const std::system_error& fault) {
-    throw std::system_error(fault.code(), "cannot listen on " + format_endpoint(options.tcp));
+    throw std::system_error(fault.code(), "cannot listen on " + format_endpoint(asked));
   }
+}
+
+echo_service::echo_service(const echo_options& options) : shared_(options), addresses_(options.addresses) {
+  for (std::size_t index = 0; index < options.threads; ++index) {
+    shards_.push_back(std::make_unique<echo_shard>(shared_));
+  }
+  listen(addresses_.tcp);
+  listen(addresses_.udp);
 }
 
 echo_service::~echo_service() {

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: MIT
-// The echo server as a whole: one shard a thread, all on the same address.
+// The echo server as a whole: one shard a thread, all on the same addresses.
 // Threads: drain() from any, also from a signal handler's thread; the rest from one.
 // Lifetime: run() returns when every connection is closed.
 //
-// One io_context per thread with SO_REUSEPORT, not one shared: connections stay on one thread, so
+// One io_context per thread with SO_REUSEPORT, not one shared: connections and datagrams stay on one thread, so
 // nothing is locked and no cache line travels. What that is worth: net_bench, `threading`.
 #pragma once
 
 #include "echo/echo_shard.hpp"
 
-#include <asio/ip/tcp.hpp>
-
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -24,7 +23,8 @@ class echo_service {
   /// the other listener shares its port.
   explicit echo_service(const echo_options& options);
 
-  asio::ip::tcp::endpoint endpoint() const { return shards_.front()->endpoint(); }
+  /// Where it listens, with the ports the system chose.
+  const echo_addresses& addresses() const noexcept { return addresses_; }
   concurrent_pool& buffers() noexcept { return shared_.buffers; }
 
   ~echo_service();
@@ -41,7 +41,11 @@ class echo_service {
  private:
   void let_threads_go();
 
+  template <class Endpoint>
+  void listen(std::optional<Endpoint>& endpoint);
+
   echo_shared shared_;
+  echo_addresses addresses_;
   std::vector<std::unique_ptr<echo_shard>> shards_;
   std::atomic<bool> all_started_{false};
   std::vector<std::thread> threads_;  // one for each shard but the first

@@ -40,12 +40,19 @@ bool is_shortage(const asio::error_code& ec) {
 
 }  // namespace
 
-echo_shard::echo_shard(echo_shared& shared, const asio::ip::tcp::endpoint& endpoint) : shared_(shared) {
+echo_shard::echo_shard(echo_shared& shared) : shared_(shared) {}
+
+asio::ip::tcp::endpoint echo_shard::listen(const asio::ip::tcp::endpoint& endpoint) {
   acceptor_.open(endpoint.protocol());
   acceptor_.set_option(asio::socket_base::reuse_address(true));
   acceptor_.set_option(reuse_port(true));
   acceptor_.bind(endpoint);
   acceptor_.listen(backlog);
+  return acceptor_.local_endpoint();
+}
+
+asio::ip::udp::endpoint echo_shard::listen(const asio::ip::udp::endpoint& endpoint) {
+  return datagrams_.emplace(*this, endpoint).endpoint();
 }
 
 // Whatever still runs when a shard dies early ends with its io_context, after the timers: sessions
@@ -53,7 +60,8 @@ echo_shard::echo_shard(echo_shared& shared, const asio::ip::tcp::endpoint& endpo
 echo_shard::~echo_shard() { dying_ = true; }
 
 void echo_shard::start() {
-  accept();
+  if (acceptor_.is_open()) accept();
+  if (datagrams_) datagrams_->start();
   start_idle_timer();
 }
 
@@ -65,7 +73,8 @@ void echo_shard::run() {
     } catch (const std::bad_alloc&) {
       // Whichever connection that was has died with its handler. The others go on.
       spdlog::warn("out of memory: a connection was dropped");
-      if (!accepting_ && !draining_) pause_accepting(asio::error::no_memory);
+      if (acceptor_.is_open() && !accepting_ && !draining_) pause_accepting(asio::error::no_memory);
+      if (datagrams_) datagrams_->revive();
     }
   }
 }
@@ -143,6 +152,7 @@ void echo_shard::start_draining() {
   asio::error_code ignored;
   acceptor_.close(ignored);
   accept_timer_.cancel();
+  if (datagrams_) datagrams_->drain();
   if (drained()) return end_draining();
   drain_timer_.expires_after(drain_timeout);
   drain_timer_.async_wait([this](asio::error_code ec) {
@@ -159,6 +169,7 @@ void echo_shard::end_draining() {
 void echo_shard::abort_all() {
   if (session_count_ != 0) spdlog::warn("closing {} connections that did not finish", session_count_);
   wheel_.for_each([](idle_wheel::entry& each) { static_cast<echo_session&>(each).abort(); });
+  if (datagrams_) datagrams_->abort();
 }
 
 void echo_shard::session_began(echo_session& session) {
@@ -173,6 +184,10 @@ void echo_shard::session_ended() {
   if (drained()) end_draining();
   // A descriptor is free again: whoever waits for one need not wait for the timer.
   accept_timer_.cancel();
+}
+
+void echo_shard::datagrams_ended() {
+  if (drained()) end_draining();
 }
 
 }  // namespace slabbuf::examples

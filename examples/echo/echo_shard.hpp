@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// One thread of the echo server: its io_context, its listening socket, its connections.
+// One thread of the echo server: its io_context, its listening socket, its connections, its datagrams.
 // Threads: start() and drain() from the thread that runs run(), or through post().
 // Lifetime: outlived by the service that made it; its connections die with its io_context.
 #pragma once
 
 #include "common/idle_wheel.hpp"
+#include "echo/echo_datagrams.hpp"
 #include "echo/echo_session.hpp"
 
 #include <slabbuf/pool/concurrent_pool.hpp>
@@ -14,17 +15,25 @@
 #include <asio/basic_waitable_timer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/ip/udp.hpp>
 
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 namespace slabbuf::examples {
 
+/// Where to listen; at least one of them.
+struct echo_addresses {
+  std::optional<asio::ip::tcp::endpoint> tcp;
+  std::optional<asio::ip::udp::endpoint> udp;
+};
+
 struct echo_options {
-  asio::ip::tcp::endpoint tcp{asio::ip::address_v4::loopback(), 7000};
+  echo_addresses addresses;
   std::size_t threads = 1;
   std::size_t budget_bytes_max = std::size_t{256} << 20;
   std::size_t connections_max = 10'000;
@@ -43,10 +52,12 @@ struct echo_shared {
 
 class echo_shard {
  public:
-  /// Binds and listens; throws std::system_error. Port 0 lets the system choose.
-  echo_shard(echo_shared& shared, const asio::ip::tcp::endpoint& endpoint);
+  /// Shares nothing yet with the world; see listen().
+  explicit echo_shard(echo_shared& shared);
 
-  asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
+  /// Binds and listens; each throws std::system_error. Port 0 lets the system choose. Returns where.
+  asio::ip::tcp::endpoint listen(const asio::ip::tcp::endpoint& endpoint);
+  asio::ip::udp::endpoint listen(const asio::ip::udp::endpoint& endpoint);
 
   echo_shard(const echo_shard&) = delete;
   echo_shard& operator=(const echo_shard&) = delete;
@@ -69,6 +80,7 @@ class echo_shard {
   static constexpr std::chrono::seconds drain_timeout{5};
 
  private:
+  friend class echo_datagrams;
   friend class echo_session;
   using acceptor = asio::basic_socket_acceptor<asio::ip::tcp, asio::io_context::executor_type>;
   using timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
@@ -83,9 +95,10 @@ class echo_shard {
   void start_draining();
   void end_draining();
   void abort_all();
-  bool drained() const noexcept { return draining_ && session_count_ == 0; }
+  bool drained() const noexcept { return draining_ && session_count_ == 0 && (!datagrams_ || datagrams_->ended()); }
   void session_began(echo_session& session);
   void session_ended();
+  void datagrams_ended();
 
   // The order is the order of lifetimes: sockets need context_; operations die with it and free what
   // they use in the pools, and their sessions leave the wheel.
@@ -104,6 +117,7 @@ class echo_shard {
   timer idle_timer_{context_};
   timer accept_timer_{context_};
   timer drain_timer_{context_};
+  std::optional<echo_datagrams> datagrams_;
 };
 
 }  // namespace slabbuf::examples

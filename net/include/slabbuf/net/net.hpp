@@ -13,3 +13,4 @@
 #include <slabbuf/net/dynamic_chain.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/net/read_size.hpp>
+#include <slabbuf/net/udp_batch.hpp>
