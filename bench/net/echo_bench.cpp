@@ -227,14 +227,14 @@ class asio_server {
 class example_server {
  public:
   example_server() : service_(options()) { service_.start(); }
-  tcp::endpoint endpoint() const { return service_.endpoint(); }
+  tcp::endpoint endpoint() const { return *service_.addresses().tcp; }
   void run() { service_.run(); }
   void stop() { service_.drain(); }
 
  private:
   static examples::echo_options options() {
     examples::echo_options chosen;
-    chosen.tcp = any_port();
+    chosen.addresses.tcp = any_port();
     return chosen;
   }
   examples::echo_service service_;

@@ -22,6 +22,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 namespace slabbuf::net {
@@ -35,16 +36,35 @@ inline constexpr std::size_t read_bytes_least = 512;
 
 namespace detail {
 
+/// How many bytes a read takes at most: a number, or what the connection has learnt. One word, because an idle
+/// connection is little more than its read: with two, its state would take a block of the next class.
+class read_limit {
+ public:
+  explicit read_limit(std::size_t bytes_max) noexcept : word_(bytes_max << 1 | 1) {}
+  explicit read_limit(read_size& learnt) noexcept : word_(reinterpret_cast<std::uintptr_t>(&learnt)) {}
+
+  std::size_t next(std::size_t largest) const noexcept {
+    return std::min((word_ & 1) != 0 ? word_ >> 1 : learnt().next(), largest);
+  }
+  void note(std::size_t received, std::size_t offered) const noexcept {
+    if ((word_ & 1) == 0) learnt().note(received, offered);
+  }
+
+ private:
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a pointer or a number
+  read_size& learnt() const noexcept { return *reinterpret_cast<read_size*>(word_); }
+
+  std::uintptr_t word_;
+};
+
 template <class Socket, class Pool, class Handler>
 class read_some_op : public associated_op<Socket, Handler> {
  public:
-  /// `learnt` may be null: then every read is of `bytes_max`.
   template <class H>
-  read_some_op(Socket& socket, Pool& pool, std::size_t bytes_max, read_size* learnt, H&& handler)
+  read_some_op(Socket& socket, Pool& pool, read_limit limit, H&& handler)
       : associated_op<Socket, Handler>(socket, std::forward<H>(handler), asio::enable_total_cancellation()),
         pool_(&pool),
-        learnt_(learnt),
-        bytes_max_(bytes_max) {}
+        limit_(limit) {}
 
   static void start(read_some_op&& op) {
     Socket& socket = op.io_object();
@@ -61,8 +81,8 @@ class read_some_op : public associated_op<Socket, Handler> {
         received.commit(receive_now(this->descriptor(), received.prepare().first(offered), ec));
         if (ec) {
           received.release();
-        } else if (learnt_ != nullptr) {
-          learnt_->note(received.size(), offered);
+        } else {
+          limit_.note(received.size(), offered);
         }
         // Readiness is a hint: another reader may have been faster, or a checksum did not match.
         if (ec == asio::error::would_block) {
@@ -81,7 +101,7 @@ class read_some_op : public associated_op<Socket, Handler> {
   // others wait for the budget: this operation's turn is behind theirs.
   buffer acquire() {
     if (pool_->has_waiters()) return {};
-    const std::size_t wanted = learnt_ != nullptr ? std::min(learnt_->next(), bytes_max_) : bytes_max_;
+    const std::size_t wanted = limit_.next(pool_->block_bytes_max());
     if (buffer got = pool_->try_acquire(wanted)) return got;
     const std::size_t room = largest_class_within(pool_->size_classes(), pool_->available_bytes());
     return room < wanted && room >= read_bytes_least ? pool_->try_acquire(room) : buffer();
@@ -94,8 +114,7 @@ class read_some_op : public associated_op<Socket, Handler> {
   }
 
   Pool* pool_;
-  read_size* learnt_;
-  std::size_t bytes_max_;
+  read_limit limit_;
 };
 
 template <class Socket>
@@ -104,9 +123,9 @@ struct initiate_read_some {
   executor_type get_executor() const noexcept { return socket->get_executor(); }
 
   template <class Handler, class Pool>
-  void operator()(Handler&& handler, Pool* pool, std::size_t bytes_max, read_size* learnt) const {
+  void operator()(Handler&& handler, Pool* pool, read_limit limit) const {
     using op = read_some_op<Socket, Pool, std::decay_t<Handler>>;
-    op::start(op(*socket, *pool, bytes_max, learnt, std::forward<Handler>(handler)));
+    op::start(op(*socket, *pool, limit, std::forward<Handler>(handler)));
   }
 
   Socket* socket;
@@ -127,9 +146,9 @@ template <class Protocol, class Executor, buffer_pool Pool, class Token>
 auto async_read_some(asio::basic_stream_socket<Protocol, Executor>& socket, Pool& pool, Token&& token,
                      std::size_t bytes_max = read_bytes_default) {
   using socket_type = asio::basic_stream_socket<Protocol, Executor>;
-  const std::size_t block_bytes = std::clamp<std::size_t>(bytes_max, 1, pool.block_bytes_max());
   return asio::async_initiate<Token, void(asio::error_code, buffer)>(
-      detail::initiate_read_some<socket_type>{&socket}, token, &pool, block_bytes, static_cast<read_size*>(nullptr));
+      detail::initiate_read_some<socket_type>{&socket}, token, &pool,
+      detail::read_limit(std::max<std::size_t>(bytes_max, 1)));
 }
 
 /// The same, with a block as large as `size` says, which learns from what comes; it must live until the
@@ -139,7 +158,7 @@ auto async_read_some(asio::basic_stream_socket<Protocol, Executor>& socket, Pool
                      read_size& size) {
   using socket_type = asio::basic_stream_socket<Protocol, Executor>;
   return asio::async_initiate<Token, void(asio::error_code, buffer)>(detail::initiate_read_some<socket_type>{&socket},
-                                                                     token, &pool, pool.block_bytes_max(), &size);
+                                                                     token, &pool, detail::read_limit(size));
 }
 
 }  // namespace slabbuf::net
