@@ -241,7 +241,7 @@ class example_server {
 };
 
 // As many requests whatever the shape.
-constexpr std::size_t requests_per_iteration = 40'000;
+constexpr std::size_t requests_per_iteration = 8'000;
 
 template <class Server>
 void echo(benchmark::State& state) {

@@ -13,7 +13,7 @@ namespace net = slabbuf::net;
 using namespace std::chrono_literals;
 
 int main() {
-  slabbuf::local_pool pool({.budget_bytes_max = 2 * 4096});
+  slabbuf::local_pool pool({.budget_bytes_max = std::size_t{2} * 4096});
   asio::io_context context;
   int served = 0;
 
@@ -30,7 +30,7 @@ int main() {
 
   asio::cancellation_signal patience;
   bool gave_up = false;
-  net::async_acquire(pool, 2 * 4096,
+  net::async_acquire(pool, std::size_t{2} * 4096,
                      asio::bind_cancellation_slot(
                          patience.slot(), asio::bind_executor(context, [&](asio::error_code ec, slabbuf::buffer) {
                            gave_up = ec == asio::error::operation_aborted;

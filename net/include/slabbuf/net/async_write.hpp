@@ -98,8 +98,8 @@ struct initiate_write {
 
   template <class Handler, class Source>
   void operator()(Handler&& handler, Source&& data) const {
-    using op = write_op<Socket, Source, std::decay_t<Handler>>;
-    op::start(op(*socket, std::move(data), std::forward<Handler>(handler)));
+    using op = write_op<Socket, std::decay_t<Source>, std::decay_t<Handler>>;
+    op::start(op(*socket, std::forward<Source>(data), std::forward<Handler>(handler)));
   }
 
   Socket* socket;

@@ -131,6 +131,7 @@ class basic_chain_view<Buffer>::const_iterator {
     return left.index_ == right.index_;
   }
   friend std::strong_ordering operator<=>(const const_iterator& left, const const_iterator& right) noexcept {
+    // NOLINTNEXTLINE(misc-redundant-expression): of two iterators
     return left.index_ <=> right.index_;
   }
 
