@@ -131,7 +131,6 @@ class basic_chain_view<Buffer>::const_iterator {
     return left.index_ == right.index_;
   }
   friend std::strong_ordering operator<=>(const const_iterator& left, const const_iterator& right) noexcept {
-    // NOLINTNEXTLINE(misc-redundant-expression): of two iterators
     return left.index_ <=> right.index_;
   }
 
@@ -144,8 +143,9 @@ using chain_view = basic_chain_view<asio::mutable_buffer>;
 using const_chain_view = basic_chain_view<asio::const_buffer>;
 
 static_assert(sizeof(chain_view) <= 24 && std::is_trivially_copyable_v<chain_view>);
-static_assert(asio::is_mutable_buffer_sequence<chain_view>::value && asio::is_const_buffer_sequence<chain_view>::value);
-static_assert(asio::is_const_buffer_sequence<const_chain_view>::value &&
-              !asio::is_mutable_buffer_sequence<const_chain_view>::value);
+static_assert(asio::is_mutable_buffer_sequence<chain_view>::value);
+static_assert(asio::is_const_buffer_sequence<chain_view>::value);
+static_assert(asio::is_const_buffer_sequence<const_chain_view>::value);
+static_assert(!asio::is_mutable_buffer_sequence<const_chain_view>::value);
 
 }  // namespace slabbuf::net
