@@ -186,10 +186,7 @@ std::unique_ptr<bin[]> make_classes(pool_core& pool, const size_class_table& tab
                          .clear_max = checked    ? 0
                                       : oversize ? oversize_clear_max
                                                  : pool_core::written_unknown - 1,
-                         .clear = clear,
-                         .clear_line = !oversize && table.size_of(index % count) >= block_alignment
-                                           ? static_cast<std::uint8_t>(block_alignment)
-                                           : std::uint8_t{0}};
+                         .clear = clear};
     classes[index].sample_at = never_sampled;
   }
   return classes;

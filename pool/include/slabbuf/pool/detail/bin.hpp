@@ -35,7 +35,6 @@ struct block_class {
   std::uint32_t index = 0;        // in the pool's size_class_table; count() for oversize
   std::uint32_t clear_max = 0;    // most written bytes that are cleared where the buffer dies
   zeroing clear = zeroing::none;  // what is cleared when a block comes back
-  std::uint8_t clear_line = 0;    // block_alignment where so much is cleared for a shorter message, else 0
 };
 
 /// bin::sample_at of an open bin where nothing is sampled.

@@ -88,7 +88,7 @@ class pool_core {
       return clear_slow(of, data, written);
     if (written == 0) return;
     // A short message: clearing a line costs four stores, less than finding out how much of it to clear.
-    if (!__builtin_constant_p(written) && written <= of.clear_line) {
+    if (!__builtin_constant_p(written) && written <= block_alignment && of.size >= block_alignment) {
       std::memset(data, 0, block_alignment);
     } else {
       std::memset(data, 0, written);
