@@ -4,6 +4,7 @@
 #include "common/command_line.hpp"
 
 #include <fmt/format.h>
+#include <asio/basic_waitable_timer.hpp>
 #include <asio/read.hpp>
 #include <asio/write.hpp>
 
@@ -21,18 +22,26 @@ namespace {
 constexpr std::size_t open_files_reserved = 64 + 3 * 64;
 
 // Runs the one operation that was started on `io` until it completes or the deadline passes. What it
-// would write to must outlive the call, so a late operation is cancelled and waited for.
+// would write to must outlive the call, so a late operation is cancelled and waited for. By a timer: io_context::run_until()
+// takes completions for others' on the io_uring backend of Asio before 1.28.1 (chriskohlhoff/asio#1284).
 template <class Start>
 asio::error_code run_until(asio::io_context& io, client_socket& socket, deadline until, Start start) {
   std::optional<asio::error_code> result;
-  start([&result](const asio::error_code& error, auto...) { result = error; });
-  io.restart();
-  io.run_until(until);
-  if (result) return *result;
-  socket.close();
+  asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
+                             asio::io_context::executor_type>
+      timer(io.get_executor(), until);
+  bool late = false;
+  timer.async_wait([&](const asio::error_code& error) {
+    late = !error && !result;
+    if (late) socket.close();
+  });
+  start([&result, &timer](const asio::error_code& error, auto...) {
+    result = error;
+    timer.cancel();
+  });
   io.restart();
   io.run();
-  return asio::error::timed_out;
+  return late ? asio::error::timed_out : *result;
 }
 
 asio::io_context& context_of(client_socket& socket) { return socket.get_executor().context(); }

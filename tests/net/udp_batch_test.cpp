@@ -108,7 +108,7 @@ class UdpBatch : public ::testing::Test {
   }
   void run() {
     context.restart();
-    context.run_for(std::chrono::minutes(1));
+    context.run();  // returns, or the test ends by its limit
   }
   void receive() {
     result.reset();
