@@ -22,8 +22,9 @@ namespace {
 constexpr std::size_t open_files_reserved = 64 + 3 * 64;
 
 // Runs the one operation that was started on `io` until it completes or the deadline passes. What it
-// would write to must outlive the call, so a late operation is cancelled and waited for. By a timer: io_context::run_until()
-// takes completions for others' on the io_uring backend of Asio before 1.28.1 (chriskohlhoff/asio#1284).
+// would write to must outlive the call, so a late operation is cancelled and waited for. By a timer:
+// io_context::run_until() takes completions for others' on the io_uring backend of Asio before 1.28.1
+// (chriskohlhoff/asio#1284).
 template <class Start>
 asio::error_code run_until(asio::io_context& io, client_socket& socket, deadline until, Start start) {
   std::optional<asio::error_code> result;

@@ -48,9 +48,7 @@ std::string random_text(std::size_t bytes) {
   for (char& each : text) each = static_cast<char>(random());
   return text;
 }
-std::string_view text_of(const buffer& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+std::string_view text_of(const buffer& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 struct outcome {
   asio::error_code ec;
@@ -62,7 +60,10 @@ class RegisteredPool : public ::testing::Test {
   outcome read_at(file& from, std::uint64_t offset, std::size_t bytes_max) {
     std::optional<outcome> result;
     net::async_read_some_at(
-        from, offset, pool_, [&](asio::error_code ec, buffer bytes) { result = outcome{ec, std::move(bytes)}; },
+        from, offset, pool_,
+        [&](asio::error_code ec, buffer bytes) {
+          result = outcome{ec, std::move(bytes)};
+        },
         bytes_max);
     EXPECT_FALSE(result) << "called within the call";
     context_.restart();
@@ -192,8 +193,7 @@ TEST_F(RegisteredPool, ReadsSocketsToo) {
   context_.run();
   std::optional<outcome> result;
   pair.near.shutdown(asio::socket_base::shutdown_send);
-  net::async_read_some(pair.far, pool_,
-                       [&](asio::error_code ec, buffer got) { result = outcome{ec, std::move(got)}; });
+  net::async_read_some(pair.far, pool_, [&](asio::error_code ec, buffer got) { result = outcome{ec, std::move(got)}; });
   context_.restart();
   context_.run();
   EXPECT_EQ(text_of(result.value().bytes), "text");
@@ -301,6 +301,7 @@ TEST(RegisteredPoolLifetime, AContextMayOutliveThePool) {
 
 // In a process of its own, without the privilege that lifts the limit.
 TEST(RegisteredPoolDeath, SaysHowMuchMayBeLocked) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a ring's workers are threads
   const auto try_it = [] {
     if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) _exit(2);
     const rlimit limit{131072, 131072};

@@ -13,4 +13,5 @@
 #include <slabbuf/net/dynamic_chain.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/net/read_size.hpp>
+#include <slabbuf/net/registered_pool.hpp>
 #include <slabbuf/net/udp_batch.hpp>

@@ -102,9 +102,9 @@ class registered_pool final : private detail::owns_contiguous_pages, public basi
   /// Whether register_with() has succeeded.
   bool is_registered() const noexcept { return !fixed_.empty(); }
 
-  /// Bytes of one of this pool's buffers, as what Asio's operations take for a fixed buffer. It owns nothing: the buffer
-  /// must live until the operation has completed, and counts as written what its prepare() or writable() counts. Throws
-  /// std::logic_error before register_with(), std::invalid_argument for bytes that are not the pool's.
+  /// Bytes of one of this pool's buffers, as what Asio's operations take for a fixed buffer. It owns nothing: the
+  /// buffer must live until the operation has completed, and counts as written what its prepare() or writable() counts.
+  /// Throws std::logic_error before register_with(), std::invalid_argument for bytes that are not the pool's.
   asio::mutable_registered_buffer registered(std::span<std::byte> bytes) const {
     const asio::mutable_registered_buffer from = fixed_[index_of(bytes)] + offset_of(bytes);
     return asio::buffer(from, bytes.size());
@@ -176,8 +176,8 @@ class read_some_at_op {
 
 }  // namespace detail
 
-/// Reads from a file into one block of a pool that is registered with the file's io_context. `file` and `pool` must live
-/// until the handler is called; the block rides with the operation. Completes with (error_code, buffer):
+/// Reads from a file into one block of a pool that is registered with the file's io_context. `file` and `pool` must
+/// live until the handler is called; the block rides with the operation. Completes with (error_code, buffer):
 ///  - no error: buffer.size() is the number of bytes read, at least 1 and at most `bytes_max` (at least 1; cut to the
 ///    pool's largest class);
 ///  - eof: there are none at `offset`, the buffer is empty;

@@ -30,17 +30,12 @@ class contiguous_pages final : public page_source {
   /// `bytes` and `part_bytes_max` in multiples of granule_bytes. Throws std::bad_alloc when the system has no
   /// memory, std::invalid_argument as system_page_source.
   contiguous_pages(std::size_t bytes, std::size_t part_bytes_max, page_backing backing)
-      : system_(resident(backing)),
+      : mapping_(bytes, backing),
         granule_count_(bytes / granule),
         part_granule_count_(part_bytes_max / granule),
-        used_(new bool[granule_count_]()),
-        base_(static_cast<std::byte*>(system_.map(bytes, huge_page_bytes))) {
-    if (base_ == nullptr) throw std::bad_alloc();
-    system_.populate(base_, bytes);
-  }
-  ~contiguous_pages() override { system_.unmap(base_, range().size()); }
+        used_(new bool[granule_count_]()) {}
 
-  std::span<std::byte> range() const noexcept { return {base_, granule_count_ * granule}; }
+  std::span<std::byte> range() const noexcept { return {mapping_.base, mapping_.bytes}; }
 
   void* map(std::size_t size, std::size_t alignment) noexcept override {
     const std::size_t count = granules(size);
@@ -54,41 +49,53 @@ class contiguous_pages final : public page_source {
       if (start == none || index % part_granule_count_ == 0) start = is_aligned(index, alignment) ? index : none;
       if (start == none || index + 1 - start < count) continue;
       std::fill_n(used_.get() + start, count, true);
-      return base_ + start * granule;
+      return mapping_.base + start * granule;
     }
     return nullptr;
   }
 
   void unmap(void* address, std::size_t size) noexcept override {
     std::memset(address, 0, size);
-    const std::size_t start = static_cast<std::size_t>(static_cast<std::byte*>(address) - base_) / granule;
+    const std::size_t start = static_cast<std::size_t>(static_cast<std::byte*>(address) - mapping_.base) / granule;
     const std::lock_guard lock(mutex_);
     std::fill_n(used_.get() + start, granules(size), false);
   }
 
   bool purge(void* /*address*/, std::size_t /*size*/) noexcept override { return false; }
   bool populate(void* /*address*/, std::size_t /*size*/) noexcept override { return true; }  // it is already
-  std::uint64_t refused() const noexcept override { return system_.refused(); }
+  std::uint64_t refused() const noexcept override { return mapping_.system.refused(); }
 
  private:
   static constexpr std::size_t granule = slabbuf::detail::granule_bytes;
   static constexpr std::size_t none = SIZE_MAX;
 
-  static page_backing resident(page_backing backing) noexcept {
-    backing.prefault = true;
-    return backing;
-  }
+  struct mapping {
+    mapping(std::size_t size, page_backing backing)
+        : system((backing.prefault = true, backing)),
+          bytes(size),
+          base(static_cast<std::byte*>(system.map(size, huge_page_bytes))) {
+      if (base == nullptr) throw std::bad_alloc();
+      system.populate(base, size);
+    }
+    mapping(const mapping&) = delete;
+    mapping& operator=(const mapping&) = delete;
+    ~mapping() { system.unmap(base, bytes); }
+
+    system_page_source system;
+    const std::size_t bytes;
+    std::byte* const base;
+  };
+
   static std::size_t granules(std::size_t bytes) noexcept { return bytes / granule + (bytes % granule != 0 ? 1 : 0); }
   bool is_aligned(std::size_t index, std::size_t alignment) const noexcept {
-    return (reinterpret_cast<std::uintptr_t>(base_ + index * granule) & (alignment - 1)) == 0;
+    return (reinterpret_cast<std::uintptr_t>(mapping_.base + index * granule) & (alignment - 1)) == 0;
   }
 
-  system_page_source system_;
+  mapping mapping_;
   const std::size_t granule_count_;
   const std::size_t part_granule_count_;
-  std::mutex mutex_;                  // guards what used_ points to
+  std::mutex mutex_;                    // guards what used_ points to
   const std::unique_ptr<bool[]> used_;  // one for each granule
-  std::byte* const base_;
 };
 
 }  // namespace slabbuf::net::detail

@@ -4,8 +4,8 @@
 // Lifetime: the registration belongs to the context and goes with it; the memory must live at least as long as
 // operations on it do.
 //
-// Asio's own handle must die before the context, while pools die after it: so a service of the context keeps it. Services
-// are destroyed youngest first, and the ring's is older.
+// Asio's own handle must die before the context, while pools die after it: so a service of the context keeps it.
+// Services are destroyed youngest first, and the ring's is older.
 #pragma once
 
 #include <asio/buffer.hpp>
@@ -67,8 +67,7 @@ inline fixed_buffers register_fixed_buffers(asio::execution_context& context, st
     parts.emplace_back(part.data(), part.size());
   }
   try {
-    if (asio::has_service<fixed_buffer_service>(context))
-      throw std::system_error(EBUSY, std::system_category());
+    if (asio::has_service<fixed_buffer_service>(context)) throw std::system_error(EBUSY, std::system_category());
     return asio::make_service<fixed_buffer_service>(context, parts).buffers();
   } catch (const std::system_error& refusal) {
     // Not Asio's category, which knows nothing of std::errc.
