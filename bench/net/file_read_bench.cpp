@@ -2,17 +2,19 @@
 // One question: does reading a file into registered buffers win, beside unregistered ones on the same ring, and beside
 // pread()? In builds with SLABBUF_IO_URING.
 //
-// | name             | one thread reads a file of 64 MiB from front to back                               |
-// |------------------|------------------------------------------------------------------------------------|
-// | files/pread      | pread() into one block                                                             |
-// | files/asio       | async_read_some_at into 16 blocks, 16 reads on their way                           |
-// | files/registered | the same, the blocks from a registered_pool: IORING_OP_READ_FIXED                  |
-// | files/slabbuf    | net::async_read_some_at, 16 on their way: a block each time, cleared when it is back |
-// | .../block:B      | bytes a read                                                                       |
-// | .../direct:D     | 0: the file is in the page cache; 1: O_DIRECT                                      |
+// | files/read       | one thread reads a file of 64 MiB from front to back, four ways in turn              |
+// |------------------|--------------------------------------------------------------------------------------|
+// | pread_ms         | pread() into one block                                                               |
+// | asio_ms          | async_read_some_at into 16 blocks, 16 reads on their way                             |
+// | registered_ms    | the same, the blocks from a registered_pool: IORING_OP_READ_FIXED                    |
+// | slabbuf_ms       | net::async_read_some_at, 16 on their way: a block each time, cleared when it is back |
+// | registered       | registered_ms to asio_ms: what registering is worth                                  |
+// | .../block:B      | bytes a read                                                                         |
+// | .../direct:D     | 0: the file is in the page cache; 1: O_DIRECT                                        |
 //
-// cpu_ms_per_GiB is processor time of the process, the ring's own workers and all: the figure to compare, within one
-// run. The time beside it is that of the disk where direct is 1.
+// The figures are processor time of the process, the ring's own workers and all, per GiB read. All four have their turn
+// in each iteration, so that a slow moment of the machine hits everyone alike; compare within a row. The time beside
+// them is that of the disk where direct is 1.
 #include <slabbuf/net/registered_pool.hpp>
 #include <slabbuf/pool/concurrent_pool.hpp>
 
@@ -68,29 +70,10 @@ double cpu_ms() {
   return ms(usage.ru_utime) + ms(usage.ru_stime);
 }
 
-// Calls `read_all(descriptor, block_bytes)` for each iteration; it returns how many bytes it has read.
-template <class ReadAll>
-void measure(benchmark::State& state, const ReadAll& read_all) {
-  const auto block_bytes = static_cast<std::size_t>(state.range(0));
-  const int descriptor = open_file(state.range(1) != 0);
-  if (descriptor < 0) return state.SkipWithError("no O_DIRECT there: set TMPDIR");
-  double used_ms = 0;
-  std::uint64_t bytes = 0;
-  for (auto _ : state) {
-    const double before_ms = cpu_ms();
-    const std::uint64_t got = read_all(descriptor, block_bytes);
-    used_ms += cpu_ms() - before_ms;
-    if (got != file_bytes) return state.SkipWithError("not all of the file was read");
-    bytes += got;
-  }
-  ::close(descriptor);
-  state.counters["cpu_ms_per_GiB"] = used_ms / static_cast<double>(bytes) * (1 << 30);
-}
-
-void with_pread(benchmark::State& state) {
-  concurrent_pool pool(options);
-  measure(state, [&](int descriptor, std::size_t block_bytes) {
-    buffer block = pool.acquire(block_bytes);
+class pread_loop {
+ public:
+  std::uint64_t read_all(int descriptor, std::size_t block_bytes) {
+    buffer block = pool_.acquire(block_bytes);
     const std::span<std::byte> into = block.prepare();
     std::uint64_t at = 0;
     while (at < file_bytes) {
@@ -99,8 +82,11 @@ void with_pread(benchmark::State& state) {
       at += static_cast<std::uint64_t>(got);
     }
     return at;
-  });
-}
+  }
+
+ private:
+  concurrent_pool pool_{options};
+};
 
 // Reads the blocks of a file that are not taken yet, one after the other, until there are none.
 template <class Buffer>
@@ -139,26 +125,32 @@ std::uint64_t read_into_blocks(asio::io_context& context, Pool& pool, int descri
   return done;
 }
 
-void with_asio(benchmark::State& state) {
-  concurrent_pool pool(options);
-  asio::io_context context(1);
-  measure(state, [&](int descriptor, std::size_t block_bytes) {
-    return read_into_blocks(context, pool, descriptor, block_bytes, [](buffer& block) {
+class asio_reads {
+ public:
+  std::uint64_t read_all(int descriptor, std::size_t block_bytes) {
+    return read_into_blocks(context_, pool_, descriptor, block_bytes, [](buffer& block) {
       const std::span<std::byte> into = block.prepare();
       return asio::mutable_buffer(into.data(), into.size());
     });
-  });
-}
+  }
 
-void with_registered(benchmark::State& state) {
-  net::registered_pool pool(pool_bytes, options);
-  asio::io_context context(1);
-  pool.register_with(context);
-  measure(state, [&](int descriptor, std::size_t block_bytes) {
-    return read_into_blocks(context, pool, descriptor, block_bytes,
-                            [&](buffer& block) { return pool.registered(block.prepare()); });
-  });
-}
+ private:
+  concurrent_pool pool_{options};
+  asio::io_context context_{1};
+};
+
+class registered_reads {
+ public:
+  registered_reads() { pool_.register_with(context_); }
+  std::uint64_t read_all(int descriptor, std::size_t block_bytes) {
+    return read_into_blocks(context_, pool_, descriptor, block_bytes,
+                            [&](buffer& block) { return pool_.registered(block.prepare()); });
+  }
+
+ private:
+  net::registered_pool pool_{pool_bytes, options};
+  asio::io_context context_{1};
+};
 
 struct owning_reader {
   file& from;
@@ -179,33 +171,64 @@ struct owning_reader {
   }
 };
 
-void with_slabbuf(benchmark::State& state) {
-  net::registered_pool pool(pool_bytes, options);
-  asio::io_context context(1);
-  pool.register_with(context);
-  measure(state, [&](int descriptor, std::size_t block_bytes) {
-    file from(context, ::dup(descriptor));
+class slabbuf_reads {
+ public:
+  slabbuf_reads() { pool_.register_with(context_); }
+  std::uint64_t read_all(int descriptor, std::size_t block_bytes) {
+    file from(context_, ::dup(descriptor));
     std::uint64_t next = 0;
     std::uint64_t done = 0;
-    std::vector<owning_reader> readers(reads_at_once, {from, pool, next, done, block_bytes});
+    std::vector<owning_reader> readers(reads_at_once, {from, pool_, next, done, block_bytes});
     for (owning_reader& each : readers) each.read();
-    context.restart();
-    context.run();
+    context_.restart();
+    context_.run();
     return done;
-  });
+  }
+
+ private:
+  net::registered_pool pool_{pool_bytes, options};
+  asio::io_context context_{1};
+};
+
+void read_files(benchmark::State& state) {
+  const auto block_bytes = static_cast<std::size_t>(state.range(0));
+  const int descriptor = open_file(state.range(1) != 0);
+  if (descriptor < 0) return state.SkipWithError("no O_DIRECT there: set TMPDIR");
+  pread_loop by_pread;
+  asio_reads by_asio;
+  registered_reads by_registered;
+  slabbuf_reads by_slabbuf;
+  struct {
+    double pread, asio, registered, slabbuf;
+  } ms{};
+  bool complete = true;
+  const auto take_turn = [&](auto& subject, double& used_ms) {
+    const double before_ms = cpu_ms();
+    complete = subject.read_all(descriptor, block_bytes) == file_bytes && complete;
+    used_ms += cpu_ms() - before_ms;
+  };
+  for (auto _ : state) {
+    take_turn(by_pread, ms.pread);
+    take_turn(by_asio, ms.asio);
+    take_turn(by_registered, ms.registered);
+    take_turn(by_slabbuf, ms.slabbuf);
+  }
+  ::close(descriptor);
+  if (!complete) return state.SkipWithError("not all of the file was read");
+  const double gibibytes = static_cast<double>(state.iterations()) * static_cast<double>(file_bytes) / (1 << 30);
+  state.counters["pread_ms"] = ms.pread / gibibytes;
+  state.counters["asio_ms"] = ms.asio / gibibytes;
+  state.counters["registered_ms"] = ms.registered / gibibytes;
+  state.counters["slabbuf_ms"] = ms.slabbuf / gibibytes;
+  state.counters["registered"] = ms.registered / ms.asio;
 }
 
-void blocks_and_caches(benchmark::internal::Benchmark* subject) {
-  subject->ArgNames({"block", "direct"})
-      ->ArgsProduct({{4096, 65536}, {0, 1}})
-      ->UseRealTime()
-      ->Unit(benchmark::kMillisecond);
-}
-
-BENCHMARK(with_pread)->Name("files/pread")->Apply(blocks_and_caches);
-BENCHMARK(with_asio)->Name("files/asio")->Apply(blocks_and_caches);
-BENCHMARK(with_registered)->Name("files/registered")->Apply(blocks_and_caches);
-BENCHMARK(with_slabbuf)->Name("files/slabbuf")->Apply(blocks_and_caches);
+BENCHMARK(read_files)
+    ->Name("files/read")
+    ->ArgNames({"block", "direct"})
+    ->ArgsProduct({{4096, 65536}, {0, 1}})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace slabbuf::bench
