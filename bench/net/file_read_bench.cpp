@@ -46,6 +46,7 @@ const pool_options options{.size_classes = size_class_table({4096, 65536})};
 
 // A file that has no name any more. -1 where the directory's file system has no O_DIRECT.
 int open_file(bool direct) {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes the environment
   const char* const directory = std::getenv("TMPDIR");
   std::string name = std::string(directory != nullptr ? directory : "/tmp") + "/file_read_bench.XXXXXX";
   const int descriptor = ::mkstemp(name.data());
