@@ -84,7 +84,8 @@ class registered_pool final : private detail::owns_contiguous_pages, public basi
  public:
   /// A pool of `bytes` of memory, rounded up to 64 KiB, for blocks and oversize buffers together: a budget above that
   /// is cut to it. A class takes memory in slabs of eight blocks, or of 1 MiB where those are larger. So with several
-  /// classes in use the memory may be used up before the budget is; then acquire() throws acquire_failed.
+  /// classes in use the memory may be used up before the budget is: then acquire() throws acquire_failed and
+  /// async_acquire() ends with no_memory instead of waiting. Few classes, and a budget below `bytes`, keep that rare.
   /// `options.backing` is what lies beneath; `options.pages` must be null. All of it becomes resident here. Throws
   /// std::invalid_argument for options that cannot be, and std::bad_alloc.
   explicit registered_pool(std::size_t bytes, const pool_options& options = {})
