@@ -206,6 +206,7 @@ TEST(deadline_wheel_test, ATickOfNoTimeIsRefused) {
   EXPECT_THROW(net::deadline_wheel(context, -1ms), std::invalid_argument);
 }
 
+#if defined(ASIO_HAS_CO_AWAIT)
 // What it is for: a session in a coroutine, whose peer says something and then nothing.
 asio::awaitable<void> session(support::loopback_pair::socket& socket, local_pool& pool,
                               net::deadline_wheel<asio::io_context::executor_type>& wheel, std::size_t& messages,
@@ -235,6 +236,7 @@ TEST(deadline_wheel_test, EndsTheSessionOfASilentPeer) {
   EXPECT_EQ(ended, asio::error::operation_aborted);
   EXPECT_EQ(pool.stats().in_use, 0U);
 }
+#endif
 
 TEST(deadline_wheel_test, ArmingAllocatesNothing) {
   if (!support::heap_counting_available()) GTEST_SKIP() << "somebody else's malloc";
