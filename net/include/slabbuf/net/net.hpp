@@ -9,6 +9,7 @@
 #include <slabbuf/net/async_read_until.hpp>
 #include <slabbuf/net/async_write.hpp>
 #include <slabbuf/net/chain_view.hpp>
+#include <slabbuf/net/deadline_wheel.hpp>
 #include <slabbuf/net/decay_timer.hpp>
 #include <slabbuf/net/dynamic_chain.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
