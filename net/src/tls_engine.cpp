@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/net/detail/tls_engine.hpp>
 
+#include <slabbuf/net/openssl_allocator.hpp>
+
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <sys/socket.h>
@@ -340,6 +342,7 @@ std::size_t tls_engine::send_behind(const std::byte* from, std::size_t count) no
 }
 
 int tls_engine::transmit(const std::byte* from, std::size_t count) noexcept {
+  note_record_written(from + count);
   if (output_error_ != 0) return -1;
   if (gathers_ && keep(from, count)) return static_cast<int>(count);
   std::size_t taken = 0;
@@ -357,6 +360,7 @@ int tls_engine::receive(std::byte* into, std::size_t count) noexcept {
   if (received > 0) {
     step_bytes_ += static_cast<std::uint32_t>(received);
     barren_bytes_ += static_cast<std::size_t>(received);
+    note_record_written(into + received);
     received_all_asked_ = static_cast<std::size_t>(received) == count;
     return static_cast<int>(received);
   }
