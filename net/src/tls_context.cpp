@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/net/tls_context.hpp>
 
+#include <openssl/err.h>
+#include <openssl/evp.h>
+
 #include <stdexcept>
 
 namespace slabbuf::net {
@@ -20,6 +23,17 @@ bool set_server_name(SSL* connection, const std::string& name) noexcept {
   return SSL_ctrl(connection, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
                   const_cast<char*>(name.c_str())) == 1 &&
          SSL_set1_host(connection, name.c_str()) == 1;
+}
+
+void forget_key_exchange(SSL* connection) noexcept {
+  for (const int which : {SSL_CTRL_GET_TMP_KEY, SSL_CTRL_GET_PEER_TMP_KEY}) {
+    EVP_PKEY* key = nullptr;
+    if (SSL_ctrl(connection, which, 0, &key) != 1 || key == nullptr) continue;
+    // There is no way to take it out of the connection; but setting the type of a key, to what it is, empties it.
+    EVP_PKEY_set_type(key, EVP_PKEY_get_base_id(key));
+    EVP_PKEY_free(key);
+  }
+  ERR_clear_error();  // where a key has no such type
 }
 
 alpn_protocols::alpn_protocols(std::initializer_list<std::string_view> names) {

@@ -2,6 +2,7 @@
 #include <slabbuf/net/detail/tls_engine.hpp>
 
 #include <slabbuf/net/openssl_allocator.hpp>
+#include <slabbuf/net/tls_context.hpp>
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -100,7 +101,8 @@ tls_engine::tls_engine(tls_engine&& other) noexcept
       deferred_(std::exchange(other.deferred_, {})),
       barren_bytes_(other.barren_bytes_),
       retry_bytes_(std::exchange(other.retry_bytes_, 0)),
-      abandoned_(other.abandoned_) {
+      abandoned_(other.abandoned_),
+      input_over_(other.input_over_) {
   if (ssl_ != nullptr) BIO_set_data(SSL_get_rbio(ssl_), this);
 }
 
@@ -114,6 +116,7 @@ tls_engine& tls_engine::operator=(tls_engine&& other) noexcept {
   std::swap(barren_bytes_, moved.barren_bytes_);
   std::swap(retry_bytes_, moved.retry_bytes_);
   std::swap(abandoned_, moved.abandoned_);
+  std::swap(input_over_, moved.input_over_);
   if (ssl_ != nullptr) BIO_set_data(SSL_get_rbio(ssl_), this);
   return *this;
 }
@@ -141,7 +144,8 @@ void tls_engine::begin(int descriptor) noexcept {
   gathers_ = false;
   keeps_rest_ = false;
   blocked_ = false;
-  ERR_clear_error();
+  // What lies in the queue would be taken for this step's. Looking is cheaper than clearing.
+  if (ERR_peek_error() != 0) ERR_clear_error();
 }
 
 tls_result tls_engine::result_of(int returned) noexcept {
@@ -183,7 +187,10 @@ tls_result tls_engine::handshake(int descriptor, bool is_server) noexcept {
   // Whatever came of it: an alert is part of it.
   const tls_result sent = flush();
   if (result.status != tls_status::done && result.status != tls_status::want_read) return result;
-  if (result.status == tls_status::done) barren_bytes_ = 0;
+  if (result.status == tls_status::done) {
+    barren_bytes_ = 0;
+    forget_key_exchange(ssl_);
+  }
   return sent.status != tls_status::done ? sent : result;
 }
 
@@ -198,6 +205,7 @@ tls_result tls_engine::read(int descriptor, std::span<const ::iovec> parts, std:
       const int returned = SSL_read(ssl_, static_cast<char*>(part.iov_base) + filled, room);
       if (returned <= 0) {
         tls_result result = result_of(returned);
+        input_over_ = result.status != tls_status::want_read && result.status != tls_status::want_write;
         if (bytes != 0) {
           if (result.status != tls_status::want_read) deferred_ = result;
           return {};

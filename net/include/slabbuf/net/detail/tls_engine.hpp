@@ -67,7 +67,7 @@ class tls_engine {
   SSL* ssl() const noexcept { return ssl_; }
 
   /// Whether a read may succeed without waiting for the descriptor.
-  bool may_read_now() const noexcept { return deferred_.status != tls_status::done || SSL_has_pending(ssl_) != 0; }
+  bool may_read_now() const noexcept { return input_over_ || SSL_has_pending(ssl_) != 0; }
 
   /// One step each, none of which waits. After want_read or want_write, the same again with the same arguments.
   tls_result handshake(int descriptor, bool is_server) noexcept;
@@ -113,6 +113,7 @@ class tls_engine {
   std::uint32_t retry_bytes_ = 0;           // plaintext of the record that OpenSSL has taken and not yet sent
   std::uint32_t gather_wanted_ = 0;         // ciphertext bytes that this step will gather
   bool abandoned_ = false;                  // see abandon_write()
+  bool input_over_ = false;                 // nothing more will come: a read need not wait for it
 
   // Of the step under way.
   int descriptor_ = -1;
