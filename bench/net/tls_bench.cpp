@@ -139,7 +139,8 @@ void idle(benchmark::State& state, const char* kind) {
     tls_clients clients;
     const auto memory = [&server] {
       return static_cast<double>(
-          read_settled_memory(server.pid(), std::chrono::steady_clock::now() + std::chrono::seconds(5)).anonymous_bytes);
+          read_settled_memory(server.pid(), std::chrono::steady_clock::now() + std::chrono::seconds(5))
+              .anonymous_bytes);
     };
     clients.connect(server.endpoint(), few);
     clients.exchange(1, 64);

@@ -121,9 +121,9 @@ pool_options openssl_pool_options() {
   pool_options options;
   // Multiples of 64 from there on, as blocks are aligned to that: 7,616 is a connection, 17,408 a record buffer,
   // 21,888 the messages of a handshake.
-  options.size_classes = {16,   32,   48,   64,   128,  192,  256,  320,  384,   448,   512,   576,
-                          640,  768,  896,  960,  1024, 1280, 1536, 2048, 3072,  4096,  5120,  6144,
-                          7616, 8192, 10240, 12288, 14336, 17408, 21888, 32768};
+  options.size_classes = {16,   32,   48,   64,   128,   192,   256,   320,   384,   448,  512,
+                          576,  640,  768,  896,  960,   1024,  1280,  1536,  2048,  3072, 4096,
+                          5120, 6144, 7616, 8192, 10240, 12288, 14336, 17408, 21888, 32768};
   return options;
 }
 

@@ -59,9 +59,8 @@ int alpn_protocols::select(SSL*, const unsigned char** chosen, unsigned char* ch
                            const unsigned char* offered, unsigned int offered_length, void* self) noexcept {
   const std::string& wire = static_cast<const alpn_protocols*>(self)->wire_;
   unsigned char* found = nullptr;
-  const int result =
-      SSL_select_next_proto(&found, chosen_length, reinterpret_cast<const unsigned char*>(wire.data()),
-                            static_cast<unsigned int>(wire.size()), offered, offered_length);
+  const int result = SSL_select_next_proto(&found, chosen_length, reinterpret_cast<const unsigned char*>(wire.data()),
+                                           static_cast<unsigned int>(wire.size()), offered, offered_length);
   if (result != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_NOACK;
   *chosen = found;
   return SSL_TLSEXT_ERR_OK;

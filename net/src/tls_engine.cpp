@@ -43,8 +43,7 @@ struct tls_engine::bio {
 
   static int write(BIO* of, const char* from, int count) noexcept {
     BIO_clear_retry_flags(of);
-    const int taken =
-        engine_of(of).transmit(reinterpret_cast<const std::byte*>(from), static_cast<std::size_t>(count));
+    const int taken = engine_of(of).transmit(reinterpret_cast<const std::byte*>(from), static_cast<std::size_t>(count));
     if (taken < 0) BIO_set_retry_write(of);
     return taken;
   }
@@ -72,8 +71,7 @@ struct tls_engine::bio {
   }
 };
 
-tls_engine::tls_engine(SSL_CTX* context, slabbuf::detail::pool_core& pool) noexcept
-    : ssl_(nullptr), pool_(&pool) {
+tls_engine::tls_engine(SSL_CTX* context, slabbuf::detail::pool_core& pool) noexcept : ssl_(nullptr), pool_(&pool) {
   ERR_clear_error();
   const BIO_METHOD* const method = bio::method();
   BIO* const both = method != nullptr ? BIO_new(method) : nullptr;

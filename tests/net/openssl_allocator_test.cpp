@@ -69,7 +69,8 @@ TEST(OpensslAllocator, EverySizeIsAligned) {
 TEST(OpensslAllocator, KeepsTheBytesOfWhatGrowsAndShrinks) {
   std::string expected;
   char* memory = nullptr;
-  for (const std::size_t size : {1U, 10U, 16U, 17U, 200U, 5000U, 17000U, 17400U, 17408U, 17409U, 30000U, 100000U, 90000U, 20000U, 100U, 3U}) {
+  for (const std::size_t size :
+       {1U, 10U, 16U, 17U, 200U, 5000U, 17000U, 17400U, 17408U, 17409U, 30000U, 100000U, 90000U, 20000U, 100U, 3U}) {
     memory = static_cast<char*>(OPENSSL_realloc(memory, size));
     ASSERT_NE(memory, nullptr);
     const std::size_t kept = std::min(size, expected.size());

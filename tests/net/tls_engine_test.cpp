@@ -102,7 +102,8 @@ struct side {
 
 // Moves bytes from one side to the other, as many as are allowed; then it is as if the sender had gone.
 struct relay {
-  relay(side& sender, side& receiver, std::size_t allowed) : from(sender.line.ends[1]), to(receiver.line.ends[1]), left(allowed) {}
+  relay(side& sender, side& receiver, std::size_t allowed)
+      : from(sender.line.ends[1]), to(receiver.line.ends[1]), left(allowed) {}
 
   bool move(std::size_t at_once) {
     std::array<char, 4096> bytes;
@@ -245,7 +246,10 @@ TEST_P(TlsEngine, RefusesRecordsThatWereChanged) {
 class TlsEngines : public ::testing::Test {
  protected:
   void SetUp() override {
-    while (static_cast<int>(wants(server.handshake(line.ends[0], true))) + static_cast<int>(wants(client.handshake(line.ends[1], false))) != 0) continue;
+    while (static_cast<int>(wants(server.handshake(line.ends[0], true))) +
+               static_cast<int>(wants(client.handshake(line.ends[1], false))) !=
+           0)
+      continue;
   }
   static tls_result read_all(tls_engine& engine, int descriptor, std::string& into) {
     std::vector<char> bytes(65536);
@@ -293,7 +297,8 @@ TEST_F(TlsEngines, PutsSmallPartsIntoOneRecord) {
   std::vector<std::string> texts;
   std::vector<::iovec> parts;
   std::string expected;
-  for (int index = 0; index < 60; ++index) texts.emplace_back(static_cast<std::size_t>(index) * 7, static_cast<char>('a' + index % 26));
+  for (int index = 0; index < 60; ++index)
+    texts.emplace_back(static_cast<std::size_t>(index) * 7, static_cast<char>('a' + index % 26));
   for (std::string& each : texts) {
     parts.push_back({each.data(), each.size()});
     expected += each;
@@ -317,7 +322,10 @@ TEST_F(TlsEngines, WritesWithoutABlockWhereTheBudgetHasNone) {
   tls_engine poor(server_context.get(), tight.core());
   tls_engine peer(client_context.get(), pool.core());
   descriptor_pair pair;
-  while (static_cast<int>(wants(poor.handshake(pair.ends[0], true))) + static_cast<int>(wants(peer.handshake(pair.ends[1], false))) != 0) continue;
+  while (static_cast<int>(wants(poor.handshake(pair.ends[0], true))) +
+             static_cast<int>(wants(peer.handshake(pair.ends[1], false))) !=
+         0)
+    continue;
   std::string first(100, '1');
   std::string second(100'000, '2');
   const ::iovec parts[] = {{first.data(), first.size()}, {second.data(), second.size()}};

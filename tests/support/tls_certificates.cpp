@@ -33,9 +33,7 @@ std::string text_of(const bio_ptr& memory) {
   return {text, static_cast<std::size_t>(length)};
 }
 
-bio_ptr reader(const std::string& text) {
-  return bio_ptr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
+bio_ptr reader(const std::string& text) { return bio_ptr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
 
 x509_ptr x509_of(const certificate& from) {
   return x509_ptr(PEM_read_bio_X509(reader(from.chain_pem).get(), nullptr, nullptr, nullptr));

@@ -14,8 +14,8 @@ struct certificate {
   std::string key_pem;
 };
 
-/// A P-256 certificate for `name` (also as DNS name), signed by `issuer`, or by itself as an authority when that is null.
-/// Throws std::runtime_error.
+/// A P-256 certificate for `name` (also as DNS name), signed by `issuer`, or by itself as an authority when that is
+/// null. Throws std::runtime_error.
 certificate make_certificate(const std::string& name, const certificate* issuer = nullptr);
 
 /// The authority of all tests of this process, and a server's and a client's certificate from it.

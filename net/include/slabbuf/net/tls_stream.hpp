@@ -43,8 +43,8 @@
 
 namespace slabbuf::net {
 
-/// An AsyncReadStream and AsyncWriteStream. `NextLayer` is a stream socket of Asio with whatever executor, or a reference
-/// to one that lives as long.
+/// An AsyncReadStream and AsyncWriteStream. `NextLayer` is a stream socket of Asio with whatever executor, or a
+/// reference to one that lives as long.
 template <class NextLayer>
 class tls_stream : public asio::ssl::stream_base {
  public:
@@ -62,8 +62,8 @@ class tls_stream : public asio::ssl::stream_base {
   tls_stream(Arg&& next_layer, SSL_CTX* context, Pool& pool)
       : next_layer_(std::forward<Arg>(next_layer)), engine_(context, pool.core()) {
     if (engine_.ssl() == nullptr) {
-      throw std::system_error(
-          asio::error_code(static_cast<int>(::ERR_get_error()), asio::error::get_ssl_category()), "tls_stream");
+      throw std::system_error(asio::error_code(static_cast<int>(::ERR_get_error()), asio::error::get_ssl_category()),
+                              "tls_stream");
     }
   }
   tls_stream(tls_stream&&) = default;
@@ -105,13 +105,12 @@ class tls_stream : public asio::ssl::stream_base {
                                                          token);
   }
 
-  /// Encrypts and sends some of `buffers`, at most 128 KiB and 64 buffers. Completes with (error_code, size_t): no error
-  /// and how many bytes, all of which the socket has taken; else 0. A write that fails or is cancelled may have sent a
-  /// part of a record: after that, writes and shutdowns complete with broken_pipe, while reads go on.
+  /// Encrypts and sends some of `buffers`, at most 128 KiB and 64 buffers. Completes with (error_code, size_t): no
+  /// error and how many bytes, all of which the socket has taken; else 0. A write that fails or is cancelled may have
+  /// sent a part of a record: after that, writes and shutdowns complete with broken_pipe, while reads go on.
   template <class ConstBufferSequence, class Token>
   auto async_write_some(const ConstBufferSequence& buffers, Token&& token) {
-    return initiate<void(asio::error_code, std::size_t)>(detail::tls_write_action<ConstBufferSequence>(buffers),
-                                                         token);
+    return initiate<void(asio::error_code, std::size_t)>(detail::tls_write_action<ConstBufferSequence>(buffers), token);
   }
 
   /// Sends close_notify and waits for the peer's, with no other operation under way. Completes with (error_code): no

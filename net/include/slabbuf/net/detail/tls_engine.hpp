@@ -48,7 +48,7 @@ enum class tls_status : std::uint8_t {
   system,         // code: errno
   openssl,        // code: as of ERR_get_error()
   unspecified,    // OpenSSL says that the system failed, and not how
-  unexpected,     // OpenSSL asks for what nobody gave it (an asynchronous callback), or the peer sends nothing but noise
+  unexpected,  // OpenSSL asks for what nobody gave it (an asynchronous callback), or the peer sends nothing but noise
 };
 
 struct tls_result {
@@ -117,14 +117,14 @@ class tls_engine {
 
   // Of the step under way.
   int descriptor_ = -1;
-  int input_error_ = 0;            // errno of the receive that failed; end_of_input
-  int output_error_ = 0;           // of the send
-  std::uint32_t step_bytes_ = 0;   // received
-  bool may_receive_ = true;        // false: only what has been received
+  int input_error_ = 0;              // errno of the receive that failed; end_of_input
+  int output_error_ = 0;             // of the send
+  std::uint32_t step_bytes_ = 0;     // received
+  bool may_receive_ = true;          // false: only what has been received
   bool received_all_asked_ = false;  // the descriptor had as much as there was room for
-  bool gathers_ = false;           // more will follow: keep it
-  bool keeps_rest_ = false;        // what the socket does not take is kept; else, OpenSSL keeps it
-  bool blocked_ = false;           // the socket is full
+  bool gathers_ = false;             // more will follow: keep it
+  bool keeps_rest_ = false;          // what the socket does not take is kept; else, OpenSSL keeps it
+  bool blocked_ = false;             // the socket is full
 };
 
 }  // namespace slabbuf::net::detail
