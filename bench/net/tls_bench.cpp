@@ -6,7 +6,7 @@
 // | tls/asio              | asio::ssl::stream, async_read_some into the session's array, asio::async_write     |
 // | tls/slabbuf           | tls_stream, async_read_some from the pool, async_write; OpenSSL's memory pooled    |
 // | tls/slabbuf_heap      | the same, OpenSSL's memory from malloc                                             |
-// | .../bytes:N           | echoes of N bytes, one on its way on each of 50 connections                        |
+// | .../connections:C/bytes:N | echoes of N bytes, one on its way on each of C connections                     |
 // | tls_idle/...          | nothing: idle_bytes is the server's anonymous memory per connection after handshake |
 //
 // server_cpu_us is processor time of the server's process per message; the figure to compare, within one run.
@@ -113,9 +113,9 @@ class tls_clients {
 };
 
 void echo(benchmark::State& state, const char* kind) {
-  constexpr std::size_t connections = 50;
-  const auto bytes = static_cast<std::size_t>(state.range(0));
-  const std::size_t rounds = bytes > 1024 ? 20 : 100;
+  const auto connections = static_cast<std::size_t>(state.range(0));
+  const auto bytes = static_cast<std::size_t>(state.range(1));
+  const std::size_t rounds = (bytes > 1024 ? 1000 : 5000) / connections;
   const server_process server(kind);
   tls_clients clients;
   clients.connect(server.endpoint(), connections);
@@ -154,10 +154,12 @@ void idle(benchmark::State& state, const char* kind) {
 const bool added = [] {
   for (const char* const kind : {"asio", "slabbuf", "slabbuf_heap"}) {
     benchmark::RegisterBenchmark((std::string("tls/") + kind).c_str(), echo, kind)
-        ->ArgName("bytes")
-        ->Arg(64)
-        ->Arg(16384)
-        ->Arg(262144)
+        ->ArgNames({"connections", "bytes"})
+        ->Args({50, 64})
+        ->Args({500, 64})
+        ->Args({50, 16384})
+        ->Args({500, 16384})
+        ->Args({50, 262144})
         ->UseRealTime()
         ->Unit(benchmark::kMillisecond);
     benchmark::RegisterBenchmark((std::string("tls_idle/") + kind).c_str(), idle, kind)

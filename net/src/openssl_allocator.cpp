@@ -119,6 +119,7 @@ void* reallocate(void* memory, std::size_t bytes, const char* file, int line) no
 
 pool_options openssl_pool_options() {
   pool_options options;
+  options.zero = zeroing::none;
   // Multiples of 64 from there on, as blocks are aligned to that: 7,616 is a connection, 17,408 a record buffer,
   // 21,888 the messages of a handshake.
   options.size_classes = {16,   32,   48,   64,   128,   192,   256,   320,   384,   448,  512,
@@ -154,7 +155,7 @@ openssl_allocator_stats openssl_heap_stats() noexcept {
 
 namespace detail {
 
-void note_record_written(const void* end) noexcept {
+void note_record_written(const void* end, record_content content) noexcept {
   const pool_core* const pool = installed.load(std::memory_order_relaxed);
   if (pool == nullptr) return;
   const auto* const last = static_cast<const std::byte*>(end) - 1;
@@ -163,7 +164,9 @@ void note_record_written(const void* end) noexcept {
   const std::size_t index = static_cast<std::size_t>(last - in->base) / in->stride;
   std::byte* const block = in->base + index * in->stride;
   record_note& note = note_of(block);
-  note = std::max(note, static_cast<record_note>(last + 1 - block));
+  // Nothing need be cleared of ciphertext, unless the pool promises to; 0 would mean that nobody knows.
+  const bool stays = content == record_content::ciphertext && in->owner->clear == zeroing::none;
+  note = std::max(note, stays ? record_note{1} : static_cast<record_note>(last + 1 - block));
 }
 
 }  // namespace detail

@@ -348,7 +348,7 @@ std::size_t tls_engine::send_behind(const std::byte* from, std::size_t count) no
 }
 
 int tls_engine::transmit(const std::byte* from, std::size_t count) noexcept {
-  note_record_written(from + count);
+  note_record_written(from + count, record_content::ciphertext);
   if (output_error_ != 0) return -1;
   if (gathers_ && keep(from, count)) return static_cast<int>(count);
   std::size_t taken = 0;
@@ -366,7 +366,7 @@ int tls_engine::receive(std::byte* into, std::size_t count) noexcept {
   if (received > 0) {
     step_bytes_ += static_cast<std::uint32_t>(received);
     barren_bytes_ += static_cast<std::size_t>(received);
-    note_record_written(into + received);
+    note_record_written(into + received, record_content::plaintext);
     received_all_asked_ = static_cast<std::size_t>(received) == count;
     return static_cast<int>(received);
   }

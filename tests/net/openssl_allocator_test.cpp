@@ -98,8 +98,8 @@ TEST(OpensslAllocator, ClearsWhatIsFreed) {
 TEST(OpensslAllocator, ClearsARecordAsFarAsItWasWritten) {
   auto* const memory = static_cast<std::byte*>(OPENSSL_malloc(16712));
   std::memset(memory, 0x5a, 600);
-  net::detail::note_record_written(memory + 500);
-  net::detail::note_record_written(memory + 100);
+  net::detail::note_record_written(memory + 500, net::detail::record_content::plaintext);
+  net::detail::note_record_written(memory + 100, net::detail::record_content::plaintext);
   OPENSSL_free(memory);
   buffer again = openssl_pool.acquire(16712);
   ASSERT_EQ(std::as_const(again).data(), memory);
@@ -107,7 +107,25 @@ TEST(OpensslAllocator, ClearsARecordAsFarAsItWasWritten) {
   EXPECT_EQ(memory[500], std::byte{0x5a}) << "beyond what the note says, nobody looked";
   EXPECT_TRUE(is_zero({memory + 600, record_class - 600})) << "the note is gone, too";
   std::memset(again.prepare().data(), 0, again.capacity());
-  net::detail::note_record_written(&openssl_pool);  // no record buffer: nothing happens
+  // No record buffer: nothing happens.
+  net::detail::note_record_written(&openssl_pool, net::detail::record_content::plaintext);
+}
+
+TEST(OpensslAllocator, LeavesCiphertextWhereThePoolClearsNothing) {
+  const auto left_behind = [](std::initializer_list<net::detail::record_content> contents) {
+    auto* const memory = static_cast<std::byte*>(OPENSSL_malloc(16712));
+    std::memset(memory, 0x5a, 600);
+    for (const net::detail::record_content each : contents) net::detail::note_record_written(memory + 600, each);
+    OPENSSL_free(memory);
+    const buffer again = openssl_pool.acquire(16712);
+    EXPECT_EQ(again.data(), memory);
+    return !is_zero({again.data(), 600});
+  };
+  using enum net::detail::record_content;
+  EXPECT_TRUE(left_behind({ciphertext}));
+  EXPECT_FALSE(left_behind({ciphertext, plaintext}));
+  EXPECT_FALSE(left_behind({plaintext, ciphertext}));
+  EXPECT_FALSE(left_behind({})) << "nobody knows what it was";
 }
 
 TEST(OpensslAllocator, GoesToTheHeapForWhatThePoolHasNot) {

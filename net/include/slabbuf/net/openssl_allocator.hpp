@@ -22,7 +22,8 @@
 
 namespace slabbuf::net {
 
-/// Options with the classes that OpenSSL 3's objects fit into; no limit.
+/// Options with the classes that OpenSSL 3's objects fit into; no limit; zeroing::none, as what OpenSSL frees is
+/// cleared all the same, but for ciphertext.
 pool_options openssl_pool_options();
 
 /// Makes OpenSSL allocate from a pool with these options, made here. Returns it, for its statistics. Throws
@@ -47,8 +48,9 @@ openssl_allocator_stats openssl_heap_stats() noexcept;
 namespace detail {
 
 /// Of an address in a record buffer of OpenSSL's: it has been written up to there, and no further. Does nothing for
-/// addresses elsewhere.
-void note_record_written(const void* end) noexcept;
+/// addresses elsewhere. What is written to `ciphertext` buffers anybody may see.
+enum class record_content { plaintext, ciphertext };
+void note_record_written(const void* end, record_content content) noexcept;
 
 }  // namespace detail
 }  // namespace slabbuf::net
