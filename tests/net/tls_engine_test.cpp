@@ -7,6 +7,7 @@
 #include <slabbuf/pool/concurrent_pool.hpp>
 
 #include <gtest/gtest.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -291,6 +292,33 @@ TEST_F(TlsEngines, KeepsNoMoreThanItSaysWhileThePeerDoesNotRead) {
   read_all(client, line.ends[1], received);
   EXPECT_TRUE(received == data);
   EXPECT_GT(pool.stats().acquired, 0U) << "records were gathered";
+}
+
+TEST_F(TlsEngines, DeliversWhatIsGoodAndThenWhatIsWrong) {
+  std::string nothing;
+  read_all(client, line.ends[1], nothing);  // the tickets
+  for (int record = 0; record < 2; ++record) {
+    char byte = 'g';
+    const ::iovec part{&byte, 1};
+    std::size_t taken = 0;
+    ASSERT_EQ(server.write(line.ends[0], {&part, 1}, taken).status, tls_status::done);
+  }
+  std::array<char, 100> records;
+  const ::ssize_t length = ::recv(line.ends[1], records.data(), records.size(), 0);
+  ASSERT_EQ(length, 2 * 23);
+  records[static_cast<std::size_t>(length) - 1] ^= 1;
+  ASSERT_EQ(::send(line.ends[0], records.data(), static_cast<std::size_t>(length), 0), length);
+
+  std::array<char, 100> bytes;
+  const ::iovec part{bytes.data(), bytes.size()};
+  std::size_t count = 0;
+  ASSERT_EQ(client.read(line.ends[1], {&part, 1}, count).status, tls_status::done);
+  EXPECT_EQ(count, 1U);
+  EXPECT_TRUE(client.may_read_now());
+  const tls_result wrong = client.read(line.ends[1], {&part, 1}, count);
+  EXPECT_EQ(count, 0U);
+  ASSERT_EQ(wrong.status, tls_status::openssl);
+  EXPECT_EQ(ERR_GET_REASON(wrong.code), SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC);
 }
 
 TEST_F(TlsEngines, PutsSmallPartsIntoOneRecord) {
