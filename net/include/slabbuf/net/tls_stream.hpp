@@ -66,8 +66,8 @@ class tls_stream : public asio::ssl::stream_base {
                               "tls_stream");
     }
   }
-  tls_stream(tls_stream&&) = default;
-  tls_stream& operator=(tls_stream&&) = default;
+  tls_stream(tls_stream&&) noexcept = default;
+  tls_stream& operator=(tls_stream&&) noexcept = default;
 
   executor_type get_executor() noexcept { return next_layer_.get_executor(); }
   next_layer_type& next_layer() noexcept { return next_layer_; }
