@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // OpenSSL's memory from a pool, for the whole process: record buffers that come and go without the heap, connections
-// that take what they need and not what the heap rounds it to, all of it cleared when it is freed.
-// Threads: install it in main(), before any other thread, and before whatever makes a context or a certificate. From
-// then on OpenSSL may be used on any thread. Lifetime: the pool is never destroyed: OpenSSL frees memory until the very
-// end of the process.
+// in a budget, all of it but ciphertext cleared when it is freed.
+// Threads: install it in main(), before any other thread and before whatever makes a context or a certificate. From
+// then on OpenSSL may be used on any thread.
+// Lifetime: the pool is never destroyed: OpenSSL frees memory until the very end of the process.
 //
 // OpenSSL says no size when it frees: a block's class is found by its address. What is larger than the largest class,
 // or has no room in the budget, comes from the heap and is counted (a handshake half done is worse than a few bytes).
