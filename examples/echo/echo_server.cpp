@@ -2,6 +2,7 @@
 // echo_server: sends back what it receives, over TCP and UDP.
 #include "common/command_line.hpp"
 #include "common/descriptors.hpp"
+#include "common/signals.hpp"
 #include "echo/echo_service.hpp"
 
 #include <slabbuf/net/net.hpp>
@@ -10,7 +11,6 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <asio/io_context.hpp>
-#include <asio/signal_set.hpp>
 
 #include <csignal>
 #include <cstddef>
@@ -27,15 +27,11 @@ int serve(const echo_options& options) {
 
   // Before any thread is started and any line is printed: whoever sees the line may send a signal.
   asio::io_context signal_context{1};
-  asio::signal_set signals(signal_context, SIGINT, SIGTERM);
   echo_service service(options);
-  const std::function<void(asio::error_code, int)> on_signal = [&](asio::error_code ec, int number) {
-    if (ec) return;
+  const signals stop(signal_context, {SIGINT, SIGTERM}, [&](int number) {
     spdlog::info("{}: draining", number == SIGINT ? "SIGINT" : "SIGTERM");
     service.drain();
-    signals.async_wait(on_signal);
-  };
-  signals.async_wait(on_signal);
+  });
   // Beside the connections, which do not wait for it.
   const slabbuf::net::decay_timer decay(signal_context, service.buffers());
   service.start();

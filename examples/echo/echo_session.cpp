@@ -12,13 +12,18 @@
 #include <asio/error.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <span>
 #include <utility>
 
 namespace slabbuf::examples {
 
-echo_session::echo_session(echo_shard& shard, echo_socket socket) : shard_(shard), socket_(std::move(socket)) {
-  shard_.session_began(*this);
+echo_session::echo_session(echo_shard& shard, echo_socket socket)
+    : shard_(shard), socket_(std::move(socket)), deadline_(shard.deadlines_, expire{this}) {
+  // Without a timeout it is armed all the same: draining shortens what is armed.
+  const auto timeout = shard_.shared_.options.idle_timeout;
+  deadline_.expires_after(timeout == timeout.zero() ? std::chrono::hours(24) : timeout);
+  shard_.session_began();
 }
 
 echo_session::~echo_session() { shard_.session_ended(); }
@@ -35,9 +40,8 @@ void echo_session::read(std::unique_ptr<echo_session> self) {
 }
 
 void echo_session::on_read(std::unique_ptr<echo_session> self, asio::error_code ec, buffer received) {
-  echo_shard& shard = self->shard_;
   self->waiting_for_bytes_ = false;
-  if (!ec || ec == asio::error::no_buffer_space) shard.wheel_.touch(*self);
+  if (!ec || ec == asio::error::no_buffer_space) self->deadline_.restart();
   if (ec == asio::error::no_buffer_space) return wait_for_budget(std::move(self));
   // After the peer's last byte everything it sent has been echoed: a write ends before the next read.
   if (ec) return;
@@ -75,11 +79,21 @@ void echo_session::write(std::unique_ptr<echo_session> self, buffer data) {
       session.socket_, std::move(data),
       net::bind_pool(session.shard_.handlers_, [self = std::move(self)](asio::error_code ec, std::size_t) mutable {
         if (ec) return;
-        self->shard_.wheel_.touch(*self);
+        self->deadline_.restart();
         read(std::move(self));
       }));
 }
 
+// Nothing came and nothing was taken for as long as the server allows.
+void echo_session::on_deadline() {
+  if (shard_.aborting_) return abort();
+  // A peer that is slow to take its answer has the time to do so, when the server drains as well.
+  const bool may_stay = shard_.draining_ ? !waiting_for_bytes_ : shard_.shared_.options.idle_timeout.count() == 0;
+  if (may_stay || takes_bytes()) return deadline_.restart();
+  abort();
+}
+
+// Whether the peer has taken bytes since this was last asked. A system call.
 bool echo_session::takes_bytes() noexcept {
   // What the kernel still has to send: one write ends long after a slow peer has begun to take it.
   int unsent_bytes = 0;
@@ -87,6 +101,7 @@ bool echo_session::takes_bytes() noexcept {
   return std::exchange(unsent_bytes_, unsent_bytes) != unsent_bytes;
 }
 
+// Ends every operation with an error, so that the session dies.
 void echo_session::abort() noexcept {
   asio::error_code ignored;
   socket_.close(ignored);

@@ -9,8 +9,7 @@
 //                 eof, error, idle for too long: closed
 #pragma once
 
-#include "common/idle_wheel.hpp"
-
+#include <slabbuf/net/deadline_wheel.hpp>
 #include <slabbuf/pool/buffer.hpp>
 
 #include <asio/basic_stream_socket.hpp>
@@ -26,7 +25,7 @@ class echo_shard;
 // The executor's concrete type: a type-erased one costs memory and time per operation.
 using echo_socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
 
-class echo_session : public idle_wheel::entry {
+class echo_session {
  public:
   echo_session(echo_shard& shard, echo_socket socket);
   echo_session(const echo_session&) = delete;
@@ -36,25 +35,25 @@ class echo_session : public idle_wheel::entry {
   /// Waits for bytes.
   static void read(std::unique_ptr<echo_session> self);
 
-  /// Whether everything received so far has been sent back.
-  bool waits_for_bytes() const noexcept { return waiting_for_bytes_; }
-
-  /// Whether the peer has taken bytes since this was last asked. A system call.
-  bool takes_bytes() noexcept;
-
-  /// Ends every operation with an error, so that the session dies.
-  void abort() noexcept;
-
  private:
+  struct expire {
+    echo_session* session;
+    void operator()() const { session->on_deadline(); }
+  };
+
   static void on_read(std::unique_ptr<echo_session> self, asio::error_code ec, buffer received);
   static void wait_for_budget(std::unique_ptr<echo_session> self);
   static void read_into(std::unique_ptr<echo_session> self, buffer granted);
   static void write(std::unique_ptr<echo_session> self, buffer data);
+  void on_deadline();
+  bool takes_bytes() noexcept;
+  void abort() noexcept;
 
   echo_shard& shard_;
   echo_socket socket_;
-  bool waiting_for_bytes_ = false;
-  int unsent_bytes_ = 0;  // in the kernel, when takes_bytes() was last asked
+  net::deadline<expire> deadline_;
+  bool waiting_for_bytes_ = false;  // everything received so far has been sent back
+  int unsent_bytes_ = 0;            // in the kernel, when takes_bytes() was last asked
 };
 
 }  // namespace slabbuf::examples

@@ -62,7 +62,6 @@ echo_shard::~echo_shard() { dying_ = true; }
 void echo_shard::start() {
   if (acceptor_.is_open()) accept();
   if (datagrams_) datagrams_->start();
-  start_idle_timer();
 }
 
 void echo_shard::run() {
@@ -131,22 +130,6 @@ void echo_shard::pause_accepting(const asio::error_code& why) {
   accepting_ = true;
 }
 
-void echo_shard::start_idle_timer() {
-  const std::chrono::milliseconds timeout = draining_ ? drain_quiet : shared_.options.idle_timeout;
-  if (timeout == 0s || drained()) return;
-  idle_timer_.expires_after(timeout / idle_wheel::ticks_per_timeout);
-  idle_timer_.async_wait([this](asio::error_code ec) {
-    if (ec) return;
-    wheel_.advance([this](idle_wheel::entry& idle) {
-      auto& session = static_cast<echo_session&>(idle);
-      if (session.takes_bytes()) return wheel_.touch(session);
-      // A peer that is slow to take its answer has the time to do so when the server drains.
-      if (!draining_ || session.waits_for_bytes()) session.abort();
-    });
-    start_idle_timer();  // unless that was the last one: a timer that had expired cannot be cancelled
-  });
-}
-
 void echo_shard::start_draining() {
   draining_ = true;
   asio::error_code ignored;
@@ -158,23 +141,19 @@ void echo_shard::start_draining() {
   drain_timer_.async_wait([this](asio::error_code ec) {
     if (!ec) abort_all();
   });
-  start_idle_timer();  // from here on, quiet connections are closed soon
+  deadlines_.for_each([](net::basic_deadline& each) { each.expires_after(drain_quiet); });
 }
 
 void echo_shard::end_draining() {
-  idle_timer_.cancel();
+  deadlines_.stop();
   drain_timer_.cancel();
 }
 
 void echo_shard::abort_all() {
   if (session_count_ != 0) spdlog::warn("closing {} connections that did not finish", session_count_);
-  wheel_.for_each([](idle_wheel::entry& each) { static_cast<echo_session&>(each).abort(); });
+  aborting_ = true;
+  deadlines_.for_each([](net::basic_deadline& each) { each.expire(); });
   if (datagrams_) datagrams_->abort();
-}
-
-void echo_shard::session_began(echo_session& session) {
-  ++session_count_;
-  wheel_.add(session);
 }
 
 void echo_shard::session_ended() {

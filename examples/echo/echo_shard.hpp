@@ -4,10 +4,10 @@
 // Lifetime: outlived by the service that made it; its connections die with its io_context.
 #pragma once
 
-#include "common/idle_wheel.hpp"
 #include "echo/echo_datagrams.hpp"
 #include "echo/echo_session.hpp"
 
+#include <slabbuf/net/deadline_wheel.hpp>
 #include <slabbuf/pool/concurrent_pool.hpp>
 #include <slabbuf/pool/local_pool.hpp>
 
@@ -91,22 +91,21 @@ class echo_shard {
   void pause_accepting(const asio::error_code& why);
   void begin(echo_socket peer);
   void log_refusal();
-  void start_idle_timer();
   void start_draining();
   void end_draining();
   void abort_all();
   bool drained() const noexcept { return draining_ && session_count_ == 0 && (!datagrams_ || datagrams_->ended()); }
-  void session_began(echo_session& session);
+  void session_began() { ++session_count_; }
   void session_ended();
   void datagrams_ended();
 
   // The order is the order of lifetimes: sockets need context_; operations die with it and free what
-  // they use in the pools, and their sessions leave the wheel.
+  // they use in the pools.
   echo_shared& shared_;
   local_pool handlers_;  // state of the operations: one thread, so no cache to look up
-  idle_wheel wheel_;
   std::size_t session_count_ = 0;
   bool draining_ = false;
+  bool aborting_ = false;
   bool dying_ = false;
   bool accepting_ = false;  // an accept, or the pause before the next one, is under way
   bool accepting_paused_ = false;
@@ -114,7 +113,7 @@ class echo_shard {
   std::chrono::steady_clock::time_point refusal_logged_at_{};
   asio::io_context context_{1};  // a hint: one thread runs it
   acceptor acceptor_{context_};
-  timer idle_timer_{context_};
+  net::deadline_wheel<asio::io_context::executor_type> deadlines_{context_};  // each session has one, always armed
   timer accept_timer_{context_};
   timer drain_timer_{context_};
   std::optional<echo_datagrams> datagrams_;
