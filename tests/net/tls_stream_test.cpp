@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstring>
 #include <future>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -375,6 +376,29 @@ TEST(TlsStreamSetup, WorksOverAReferenceAndALocalPool) {
   io.run();
   EXPECT_EQ(done, 2);
   EXPECT_EQ(pool.stats().in_use, 0U);
+}
+
+TEST(TlsStreamSetup, ShakesManyHandsAtOnceUnderABudgetForFew) {
+  constexpr std::size_t budget = std::size_t{16} << 10;
+  constexpr int connections = 200;
+  concurrent_pool tight({.budget_bytes_max = budget});
+  asio::io_context io;
+  tls_contexts contexts;
+  std::vector<std::unique_ptr<tls_pair>> pairs;
+  int done = 0;
+  const auto count = [&](asio::error_code ec) {
+    EXPECT_FALSE(ec) << ec.message();
+    ++done;
+  };
+  for (int index = 0; index < connections; ++index) {
+    pairs.push_back(std::make_unique<tls_pair>(io, contexts, tight));
+    pairs.back()->server.async_handshake(asio::ssl::stream_base::server, count);
+    pairs.back()->client.async_handshake(asio::ssl::stream_base::client, count);
+  }
+  io.run();
+  EXPECT_EQ(done, 2 * connections);
+  EXPECT_LE(tight.stats().bytes_high_water, budget);
+  EXPECT_EQ(tight.stats().in_use, 0U);
 }
 
 }  // namespace
