@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -22,6 +23,12 @@ block_owners* owners_of(const std::byte* block) noexcept {
 }
 
 bool is_local(std::uintptr_t home) noexcept { return (home & local_tag) != 0; }
+
+// Cleared here, and by nobody else: only blocks of pools that clear nothing have the tag.
+void release_secret(std::byte* block, std::uintptr_t home, std::uint32_t written) noexcept {
+  std::memset(block, 0, std::min<std::size_t>(written, pool_core::capacity({block, &class_at(home)})));
+  release_block(block, home & ~secret_tag, 0);
+}
 
 pool_core::taken_or_refused take_any(pool_core& from, std::size_t size) noexcept {
   pool_core::taken got{};
@@ -74,6 +81,7 @@ bool settle(const std::byte* block, std::uintptr_t& home, std::uint32_t& written
 }
 
 void release_joint(std::byte* block, std::uintptr_t home, std::uint32_t written) noexcept {
+  if ((home & joint_tag) == 0) return release_secret(block, home, written);
   block_owners& record = *owners_of(block);
   const counter count(record.count);
   const counter merged(record.written);

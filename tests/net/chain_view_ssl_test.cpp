@@ -20,7 +20,7 @@
 
 #include "support/chain_of_blocks.hpp"
 #include "support/loopback_pair.hpp"
-#include "support/test_certificate.hpp"
+#include "support/tls_certificates.hpp"
 
 namespace slabbuf {
 namespace {
@@ -85,7 +85,7 @@ class tls_pair {
  private:
   static asio::ssl::context server_context() {
     asio::ssl::context made(asio::ssl::context::tls_server);
-    support::test_certificate().use_in(made.native_handle());
+    support::set_up(made.native_handle(), &support::server_certificate());
     return made;
   }
 

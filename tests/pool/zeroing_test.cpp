@@ -4,6 +4,9 @@
 // and beyond the extent, old bytes do come back.
 #include <slabbuf/pool/zeroing.hpp>
 
+#include <slabbuf/pool/buffer_chain.hpp>
+#include <slabbuf/pool/shared_slice.hpp>
+
 #include "support/both_pools.hpp"
 #include "support/seeded_random.hpp"
 
@@ -142,6 +145,50 @@ TYPED_TEST(zeroing_test, NoneShowsWhatTheLastHolderWrote) {
   const buffer again = pool.acquire(5000);
   ASSERT_EQ(again.data(), address);
   EXPECT_EQ(again.data()[4999], std::byte{42});
+}
+
+// Keys and decrypted bytes, by whatever way they leave, do not lie about in a pool that clears nothing.
+TYPED_TEST(zeroing_test, NoneClearsWhatItsOwnerWantsCleared) {
+  TypeParam pool(with_zeroing(zeroing::none));
+  const std::byte* address = nullptr;
+  const auto fill_secret = [&](std::size_t size) {
+    buffer secret = pool.acquire(size);
+    address = std::as_const(secret).data();
+    fill({secret.data(), secret.size()});
+    secret.clear_on_release();
+    return secret;
+  };
+  const auto expect_cleared = [&](const char* way, std::size_t size) {
+    buffer again = pool.acquire(size);
+    EXPECT_EQ(std::as_const(again).data(), address) << way;
+    EXPECT_TRUE(is_zero(again.prepare().first(size))) << way;
+  };
+  fill_secret(5000).release();
+  expect_cleared("released", 5000);
+  { const buffer moved = fill_secret(5000); }
+  expect_cleared("moved, and dead", 5000);
+  {
+    buffer secret = fill_secret(5000);
+    const shared_slice slice = secret.share(10, 20);
+    secret.release();
+  }
+  expect_cleared("shared, and the buffer first", 5000);
+  {
+    buffer secret = fill_secret(5000);
+    { const shared_slice slice = secret.share(); }
+  }
+  expect_cleared("shared, and the slice first", 5000);
+  {
+    buffer_chain chain;
+    chain.append(fill_secret(5000));
+    const buffer_chain front = chain.split(100);
+    chain.clear();
+  }
+  expect_cleared("in two chains", 5000);
+  fill_secret(std::size_t{3} << 20).release();  // larger than any class
+  buffer{}.clear_on_release();
+  EXPECT_EQ(pool.stats().in_use, 0U);
+  EXPECT_TRUE(pool.check_invariants());
 }
 
 // Memory that other classes used before is not cleared either.

@@ -57,6 +57,23 @@ class read_limit {
   std::uintptr_t word_;
 };
 
+inline std::size_t largest_class_within(const size_class_table& classes, std::size_t bytes) {
+  std::size_t index = 0;
+  while (index < classes.count() && classes.size_of(index) <= bytes) ++index;
+  return index != 0 ? classes.size_of(index - 1) : 0;
+}
+
+/// A block of the size wanted, or where the budget is short the largest it has room for. None while
+/// others wait for the budget: a read's turn is behind theirs.
+template <class Pool>
+buffer acquire_to_read(Pool& pool, const read_limit& limit) {
+  if (pool.has_waiters()) return {};
+  const std::size_t wanted = limit.next(pool.block_bytes_max());
+  if (buffer got = pool.try_acquire(wanted)) return got;
+  const std::size_t room = largest_class_within(pool.size_classes(), pool.available_bytes());
+  return room < wanted && room >= read_bytes_least ? pool.try_acquire(room) : buffer();
+}
+
 template <class Socket, class Pool, class Handler>
 class read_some_op : public associated_op<Socket, Handler> {
  public:
@@ -75,7 +92,7 @@ class read_some_op : public associated_op<Socket, Handler> {
     buffer received;
     if (!ec && this->closed()) ec = asio::error::operation_aborted;
     if (!ec) {
-      received = acquire();
+      received = acquire_to_read(*pool_, limit_);
       if (received) {
         const std::size_t offered = received.size();
         received.commit(receive_now(this->descriptor(), received.prepare().first(offered), ec));
@@ -97,22 +114,6 @@ class read_some_op : public associated_op<Socket, Handler> {
   }
 
  private:
-  // A block of the size wanted, or where the budget is short the largest it has room for. None while
-  // others wait for the budget: this operation's turn is behind theirs.
-  buffer acquire() {
-    if (pool_->has_waiters()) return {};
-    const std::size_t wanted = limit_.next(pool_->block_bytes_max());
-    if (buffer got = pool_->try_acquire(wanted)) return got;
-    const std::size_t room = largest_class_within(pool_->size_classes(), pool_->available_bytes());
-    return room < wanted && room >= read_bytes_least ? pool_->try_acquire(room) : buffer();
-  }
-
-  static std::size_t largest_class_within(const size_class_table& classes, std::size_t bytes) {
-    std::size_t index = 0;
-    while (index < classes.count() && classes.size_of(index) <= bytes) ++index;
-    return index != 0 ? classes.size_of(index - 1) : 0;
-  }
-
   Pool* pool_;
   read_limit limit_;
 };

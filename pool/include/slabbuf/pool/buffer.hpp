@@ -133,6 +133,13 @@ class buffer {
     if (all_written) mark(size_);
   }
 
+  /// What was written is cleared when the block goes back, whatever pool_options::zero says: for keys and decrypted
+  /// bytes. Stays with the block when it is shared later, or put into a chain. Costs nothing where the pool clears
+  /// anyway.
+  void clear_on_release() noexcept {
+    if (data_ != nullptr) home_ |= detail::secret_tag_for(home_);
+  }
+
   /// A view of all of size() that keeps the block, too; the buffer stays what it is. A view of no bytes owns
   /// nothing. Throws std::bad_alloc when there is no memory for the count of owners: then nothing has
   /// changed. Of a buffer that is given away, the view is the owner, and nothing is counted or thrown.

@@ -5,11 +5,14 @@
 // local_pool, on its thread. One owner is used by one thread at a time.
 // Lifetime: a block goes back to its pool when its last owner leaves.
 //
-//     home    | block_class ................................ | joint | local | shared |
+//     home    | block_class ....................... | secret | joint | local | shared |
 //
 //     joint = 0: this is the only owner. Nothing is counted, and leaving is the pool's fast path.
 //     joint = 1: there may be others. How many, and how much those who left have written, is in the slab's
 //                record (slab.hpp), out of reach of whoever writes past the end of a block.
+//
+//     secret = 1: what was written is cleared in the end although the pool clears nothing (zeroing::none). Owners
+//                that join have it, too.
 //
 // A joint owner that is alone again stays joint until settle(). Who leaves last clears what any of the owners
 // may have written: each adds its own extent to the record as it goes.
@@ -28,12 +31,18 @@ namespace slabbuf::detail {
 inline constexpr std::uintptr_t shared_tag = 1;  // a block of a concurrent_pool
 inline constexpr std::uintptr_t local_tag = 2;   // a block of a local_pool
 inline constexpr std::uintptr_t joint_tag = 4;
-inline constexpr std::uintptr_t tag_mask = 7;
+inline constexpr std::uintptr_t secret_tag = 8;
+inline constexpr std::uintptr_t tag_mask = 15;
 static_assert(bin_stride > tag_mask, "a block_class starts a bin");
 
 inline const block_class& class_at(std::uintptr_t home) noexcept {
   // NOLINTNEXTLINE(performance-no-int-to-ptr): a pointer and tags in one word
   return *reinterpret_cast<const block_class*>(home & ~tag_mask);
+}
+
+/// What an owner adds to its `home` so that what was written is cleared in the end whatever the pool's policy.
+inline std::uintptr_t secret_tag_for(std::uintptr_t home) noexcept {
+  return class_at(home).clear == zeroing::none ? secret_tag : 0;
 }
 
 /// Another owner of the block. Returns what both have for `home` from now on. Throws std::bad_alloc: then
@@ -48,7 +57,8 @@ bool is_alone(const std::byte* block, std::uintptr_t home) noexcept;
 /// written to `written`. False when there are others.
 bool settle(const std::byte* block, std::uintptr_t& home, std::uint32_t& written) noexcept;
 
-/// One of several leaves. By value, so that the compiler need not keep a buffer in memory for this.
+/// One of several leaves, or the only one of a secret. By value, so that the compiler need not keep a buffer in memory
+/// for this.
 void release_joint(std::byte* block, std::uintptr_t home, std::uint32_t written) noexcept;
 
 /// An owner leaves that may have written the first `written` bytes, or written_unknown.
@@ -56,7 +66,7 @@ void release_joint(std::byte* block, std::uintptr_t home, std::uint32_t written)
                                                  std::uint32_t written) noexcept {
   // One bit a question: each is an instruction and a jump. Where an owner is made and dies in one function, the
   // compiler knows the answers.
-  if ((home & joint_tag) != 0) [[unlikely]]
+  if ((home & (joint_tag | secret_tag)) != 0) [[unlikely]]
     return release_joint(block, home, written);
   const block_class& of = class_at(home);
   pool_core::clear(of, block, written);
@@ -84,6 +94,7 @@ struct block_part {
   bool is_alone() const noexcept { return detail::is_alone(block, home); }
   bool settle() noexcept { return detail::settle(block, home, written); }
   void release() const noexcept { release_block(block, home, written); }
+  void clear_on_release() noexcept { home |= secret_tag_for(home); }
 
   /// Another owner, of `count` of the bytes from `position` on. Throws std::bad_alloc: then nothing has changed.
   block_part share(std::uint32_t position, std::uint32_t count) {

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+// One TLS connection between two waits: OpenSSL over a non-blocking descriptor. Knows nothing of Asio.
+// Threads: one call at a time.
+// Lifetime: the pool must outlive it. Moves only while nothing is under way.
+//
+//     descriptor --recv--> OpenSSL's read buffer --decrypt--> caller's block
+//     descriptor <--send-- OpenSSL's write buffer <--encrypt-- caller's bytes      the last record of a step
+//                <-sendmsg- [gathered records | write buffer]                      those before it, 64 KiB and more
+//
+// Ciphertext is received straight into OpenSSL's record buffer, which exists only while a record is in it
+// (SSL_MODE_RELEASE_BUFFERS), and sent straight from there; only records that others follow are copied, into one
+// block of the pool, which goes back when the socket has taken them. So nothing is held while idle, and at most
+// tls_gather_bytes_max and a record while the peer does not read.
+//
+// Order: whatever OpenSSL writes passes through send_behind(), behind what was gathered before. Nothing is taken
+// from OpenSSL that is neither sent nor kept.
+#pragma once
+
+#include <slabbuf/pool/detail/block_owner.hpp>
+#include <slabbuf/pool/detail/pool_core.hpp>
+
+#include <openssl/ssl.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace slabbuf::net::detail {
+
+/// Plaintext bytes of the largest record.
+inline constexpr std::size_t tls_record_bytes_max = 16384;
+/// Most plaintext bytes one step encrypts before it sends.
+inline constexpr std::size_t tls_step_bytes_max = std::size_t{128} << 10;
+/// Most ciphertext bytes kept beside OpenSSL's record buffer.
+inline constexpr std::size_t tls_gather_bytes_max = std::size_t{128} << 10;
+/// Ciphertext bytes one step receives at most: a peer that sends faster than we decrypt does not keep the thread.
+inline constexpr std::size_t tls_receive_bytes_max = std::size_t{256} << 10;
+/// Ciphertext bytes without one byte of plaintext that are accepted after the handshake: key updates and the like.
+inline constexpr std::size_t tls_barren_bytes_max = std::size_t{256} << 10;
+
+enum class tls_status : std::uint8_t {
+  done,
+  want_read,      // as soon as the descriptor is readable, the same call again
+  want_write,     // the same, writable
+  end_of_stream,  // the peer has sent close_notify
+  truncated,      // the peer has closed the connection without
+  system,         // code: errno
+  openssl,        // code: as of ERR_get_error()
+  unspecified,    // OpenSSL says that the system failed, and not how
+  unexpected,  // OpenSSL asks for what nobody gave it (an asynchronous callback), or the peer sends nothing but noise
+};
+
+struct tls_result {
+  tls_status status = tls_status::done;
+  unsigned long code = 0;
+};
+
+class tls_engine {
+ public:
+  /// ssl() is null when OpenSSL could not, and its error queue says why. Takes a reference to the context.
+  tls_engine(SSL_CTX* context, slabbuf::detail::pool_core& pool) noexcept;
+  tls_engine(tls_engine&& other) noexcept;
+  tls_engine& operator=(tls_engine&& other) noexcept;
+  ~tls_engine();
+
+  SSL* ssl() const noexcept { return ssl_; }
+
+  /// Whether a read may succeed without waiting for the descriptor.
+  bool may_read_now() const noexcept { return input_over_ || SSL_has_pending(ssl_) != 0; }
+
+  /// One step each, none of which waits. After want_read or want_write, the same again with the same arguments.
+  tls_result handshake(int descriptor, bool is_server) noexcept;
+
+  /// Decrypts what is there into `parts`, in order, as far as they go. `bytes` is what that made: at least 1 when done,
+  /// unless the parts have no room; 0 otherwise.
+  tls_result read(int descriptor, std::span<const ::iovec> parts, std::size_t& bytes) noexcept;
+
+  /// Encrypts `parts` from `taken` on, at most tls_step_bytes_max, and sends. `taken` grows by what was encrypted; done
+  /// when all of that has been sent. Start with 0.
+  tls_result write(int descriptor, std::span<const ::iovec> parts, std::size_t& taken) noexcept;
+
+  /// Sends close_notify, and receives the peer's: then done, or end_of_stream.
+  tls_result shutdown(int descriptor) noexcept;
+
+  /// A write ended before it was done. What was not sent is lost, and with it the connection: whatever would send
+  /// fails from now on. Does nothing when all was sent.
+  void abandon_write() noexcept;
+
+  /// Bytes in blocks of the pool.
+  std::size_t held_bytes() const noexcept { return gathered_.capacity + staged_.capacity; }
+
+ private:
+  struct bio;  // what OpenSSL calls
+
+  void begin(int descriptor) noexcept;
+  tls_result result_of(int returned) noexcept;
+  tls_result flush() noexcept;
+  std::span<const std::byte> next_record(std::span<const ::iovec> parts, std::size_t position) noexcept;
+  bool keep(const std::byte* from, std::size_t count) noexcept;
+  std::size_t send_behind(const std::byte* from, std::size_t count) noexcept;
+  void drop(slabbuf::detail::block_part& block) noexcept;
+
+  int receive(std::byte* into, std::size_t count) noexcept;
+  int transmit(const std::byte* from, std::size_t count) noexcept;
+
+  SSL* ssl_;
+  slabbuf::detail::pool_core* pool_;
+  slabbuf::detail::block_part gathered_{};  // ciphertext to be sent before anything else
+  slabbuf::detail::block_part staged_{};    // plaintext of one record, from several small parts
+  tls_result deferred_;                     // what a read that brought bytes met after them
+  std::size_t barren_bytes_ = 0;            // received since there was plaintext
+  std::uint32_t retry_bytes_ = 0;           // plaintext of the record that OpenSSL has taken and not yet sent
+  std::uint32_t gather_wanted_ = 0;         // ciphertext bytes that this step will gather
+  bool abandoned_ = false;                  // see abandon_write()
+  bool input_over_ = false;                 // nothing more will come: a read need not wait for it
+
+  // Of the step under way.
+  int descriptor_ = -1;
+  int input_error_ = 0;              // errno of the receive that failed; end_of_input
+  int output_error_ = 0;             // of the send
+  std::uint32_t step_bytes_ = 0;     // received
+  bool may_receive_ = true;          // false: only what has been received
+  bool received_all_asked_ = false;  // the descriptor had as much as there was room for
+  bool gathers_ = false;             // more will follow: keep it
+  bool keeps_rest_ = false;          // what the socket does not take is kept; else, OpenSSL keeps it
+  bool blocked_ = false;             // the socket is full
+};
+
+}  // namespace slabbuf::net::detail

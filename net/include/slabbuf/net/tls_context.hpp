@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// Setting up OpenSSL's contexts and connections: small idle connections, names, protocols. All of it is a call or three
+// of OpenSSL's own, which remain for everything else.
+// Threads: as OpenSSL: a context is set up before it is used.
+// Lifetime: see each.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace slabbuf::net {
+
+/// Prepares a server's or a client's context for many connections that are idle most of the time; call it before a
+/// connection is made of it. Returns whether OpenSSL did what it was told.
+///  - sessions are resumed by tickets alone: no cache in the server, which would keep every session;
+///  - one ticket a handshake instead of two;
+///  - TLS_AES_128_GCM_SHA256 is preferred, by servers, too: a SHA-256 state takes 104 bytes less than a SHA-384
+///    one, and a connection keeps two of them;
+///  - no compression, no renegotiation, TLS 1.2 at least.
+bool prepare_for_small_connections(SSL_CTX* context) noexcept;
+
+/// The client's side of a connection: asks for `name`, and accepts only a certificate for it (when the verify mode asks
+/// for one). Returns whether OpenSSL did.
+bool set_server_name(SSL* connection, const std::string& name) noexcept;
+
+/// Frees the keys of the key exchange, which OpenSSL keeps as long as the connection and needs only for the handshake:
+/// 368 bytes with X25519, and a secret less in memory. A tls_stream does it when the handshake is done. Afterwards
+/// SSL_get_peer_tmp_key() gives an empty key; SSL_get_negotiated_group() says what it always did.
+void forget_key_exchange(SSL* connection) noexcept;
+
+/// Protocols above TLS in the order of preference (ALPN), such as "http/1.1".
+class alpn_protocols {
+ public:
+  /// Names of 1 to 255 bytes; throws std::invalid_argument for others.
+  alpn_protocols(std::initializer_list<std::string_view> names);
+
+  /// A client offers them: on all connections made of the context from now on. Copied.
+  bool offer(SSL_CTX* context) const noexcept;
+
+  /// A server takes the first of them that the client offers, and goes on without one when there is none. This object
+  /// must outlive the context, and stay where it is.
+  void accept(SSL_CTX* context) const noexcept;
+
+ private:
+  static int select(SSL* connection, const unsigned char** chosen, unsigned char* chosen_length,
+                    const unsigned char* offered, unsigned int offered_length, void* self) noexcept;
+
+  std::string wire_;  // each preceded by its length
+};
+
+/// What both sides agreed on; empty when nothing. Good as long as the connection.
+std::string_view agreed_protocol(const SSL* connection) noexcept;
+
+}  // namespace slabbuf::net

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#include <slabbuf/net/tls_context.hpp>
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+
+#include <stdexcept>
+
+namespace slabbuf::net {
+
+bool prepare_for_small_connections(SSL_CTX* context) noexcept {
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_clear_options(context, SSL_OP_NO_TICKET);
+  SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+  return SSL_CTX_set_num_tickets(context, 1) == 1 && SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
+         SSL_CTX_set_ciphersuites(context,
+                                  "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256") == 1;
+}
+
+bool set_server_name(SSL* connection, const std::string& name) noexcept {
+  // What the macro SSL_set_tlsext_host_name is.
+  return SSL_ctrl(connection, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                  const_cast<char*>(name.c_str())) == 1 &&
+         SSL_set1_host(connection, name.c_str()) == 1;
+}
+
+void forget_key_exchange(SSL* connection) noexcept {
+  for (const int which : {SSL_CTRL_GET_TMP_KEY, SSL_CTRL_GET_PEER_TMP_KEY}) {
+    EVP_PKEY* key = nullptr;
+    if (SSL_ctrl(connection, which, 0, &key) != 1 || key == nullptr) continue;
+    // There is no way to take it out of the connection; but setting the type of a key, to what it is, empties it.
+    EVP_PKEY_set_type(key, EVP_PKEY_get_base_id(key));
+    EVP_PKEY_free(key);
+  }
+  ERR_clear_error();  // where a key has no such type
+}
+
+alpn_protocols::alpn_protocols(std::initializer_list<std::string_view> names) {
+  for (const std::string_view name : names) {
+    if (name.empty() || name.size() > 255) throw std::invalid_argument("alpn_protocols: a name has 1 to 255 bytes");
+    wire_ += static_cast<char>(name.size());
+    wire_ += name;
+  }
+}
+
+bool alpn_protocols::offer(SSL_CTX* context) const noexcept {
+  // 0 is success here.
+  return SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(wire_.data()),
+                                 static_cast<unsigned int>(wire_.size())) == 0;
+}
+
+void alpn_protocols::accept(SSL_CTX* context) const noexcept {
+  // OpenSSL's argument knows no const; select() changes nothing.
+  SSL_CTX_set_alpn_select_cb(context, &select, const_cast<alpn_protocols*>(this));
+}
+
+int alpn_protocols::select(SSL*, const unsigned char** chosen, unsigned char* chosen_length,
+                           const unsigned char* offered, unsigned int offered_length, void* self) noexcept {
+  const std::string& wire = static_cast<const alpn_protocols*>(self)->wire_;
+  unsigned char* found = nullptr;
+  const int result = SSL_select_next_proto(&found, chosen_length, reinterpret_cast<const unsigned char*>(wire.data()),
+                                           static_cast<unsigned int>(wire.size()), offered, offered_length);
+  if (result != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_NOACK;
+  *chosen = found;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+std::string_view agreed_protocol(const SSL* connection) noexcept {
+  const unsigned char* name = nullptr;
+  unsigned int length = 0;
+  SSL_get0_alpn_selected(connection, &name, &length);
+  return {reinterpret_cast<const char*>(name), length};
+}
+
+}  // namespace slabbuf::net

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: MIT
+#include <slabbuf/net/detail/tls_engine.hpp>
+
+#include <slabbuf/net/openssl_allocator.hpp>
+#include <slabbuf/net/tls_context.hpp>
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace slabbuf::net::detail {
+namespace {
+
+// No errno is negative.
+constexpr int end_of_input = -1;
+
+// Header, explicit nonce or inner type, tag: for every cipher of TLS 1.2 and 1.3 that is not CBC, and for those.
+constexpr std::size_t record_overhead_bytes = 88;
+
+// Parts smaller than this are put together, so that a record is worth its overhead.
+constexpr std::size_t part_bytes_alone = 4096;
+
+// A flight of a handshake, or an alert: what is kept without knowing how much more there will be.
+constexpr std::size_t control_bytes_usual = 4096;
+
+}  // namespace
+
+// OpenSSL's side: a source and sink over the engine's descriptor.
+struct tls_engine::bio {
+  static tls_engine& engine_of(BIO* of) noexcept { return *static_cast<tls_engine*>(BIO_get_data(of)); }
+
+  static int read(BIO* of, char* into, int count) noexcept {
+    BIO_clear_retry_flags(of);
+    const int received = engine_of(of).receive(reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(count));
+    if (received < 0) BIO_set_retry_read(of);
+    return received;
+  }
+
+  static int write(BIO* of, const char* from, int count) noexcept {
+    BIO_clear_retry_flags(of);
+    const int taken = engine_of(of).transmit(reinterpret_cast<const std::byte*>(from), static_cast<std::size_t>(count));
+    if (taken < 0) BIO_set_retry_write(of);
+    return taken;
+  }
+
+  static long control(BIO*, int command, long, void*) noexcept { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+
+  static int create(BIO* made) noexcept {
+    BIO_set_init(made, 1);
+    return 1;
+  }
+
+  // Never freed: OpenSSL cleans up at exit in an order of its own.
+  static const BIO_METHOD* method() noexcept {
+    static BIO_METHOD* const made = [] {
+      BIO_METHOD* const fresh = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "slabbuf");
+      if (fresh != nullptr) {
+        BIO_meth_set_read(fresh, &read);
+        BIO_meth_set_write(fresh, &write);
+        BIO_meth_set_ctrl(fresh, &control);
+        BIO_meth_set_create(fresh, &create);
+      }
+      return fresh;
+    }();
+    return made;
+  }
+};
+
+tls_engine::tls_engine(SSL_CTX* context, slabbuf::detail::pool_core& pool) noexcept : ssl_(nullptr), pool_(&pool) {
+  ERR_clear_error();
+  const BIO_METHOD* const method = bio::method();
+  BIO* const both = method != nullptr ? BIO_new(method) : nullptr;
+  if (both == nullptr) return;
+  ssl_ = SSL_new(context);
+  if (ssl_ == nullptr) {
+    BIO_free(both);
+    return;
+  }
+  BIO_set_data(both, this);
+  SSL_set_bio(ssl_, both, both);
+  // Partial: a step ends where a record does. Moving: the caller's buffers may be views that are made anew.
+  // Release: no record buffer without a record.
+  SSL_set_mode(ssl_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+  SSL_set_options(ssl_, SSL_OP_NO_RENEGOTIATION);
+  // Header and record in one system call, and what follows with them.
+  SSL_set_read_ahead(ssl_, 1);
+}
+
+tls_engine::tls_engine(tls_engine&& other) noexcept
+    : ssl_(std::exchange(other.ssl_, nullptr)),
+      pool_(other.pool_),
+      gathered_(std::exchange(other.gathered_, {})),
+      staged_(std::exchange(other.staged_, {})),
+      deferred_(std::exchange(other.deferred_, {})),
+      barren_bytes_(other.barren_bytes_),
+      retry_bytes_(std::exchange(other.retry_bytes_, 0)),
+      abandoned_(other.abandoned_),
+      input_over_(other.input_over_) {
+  if (ssl_ != nullptr) BIO_set_data(SSL_get_rbio(ssl_), this);
+}
+
+tls_engine& tls_engine::operator=(tls_engine&& other) noexcept {
+  tls_engine moved(std::move(other));
+  std::swap(ssl_, moved.ssl_);
+  std::swap(pool_, moved.pool_);
+  std::swap(gathered_, moved.gathered_);
+  std::swap(staged_, moved.staged_);
+  std::swap(deferred_, moved.deferred_);
+  std::swap(barren_bytes_, moved.barren_bytes_);
+  std::swap(retry_bytes_, moved.retry_bytes_);
+  std::swap(abandoned_, moved.abandoned_);
+  std::swap(input_over_, moved.input_over_);
+  if (ssl_ != nullptr) BIO_set_data(SSL_get_rbio(ssl_), this);
+  return *this;
+}
+
+tls_engine::~tls_engine() {
+  SSL_free(ssl_);
+  drop(gathered_);
+  drop(staged_);
+}
+
+void tls_engine::drop(slabbuf::detail::block_part& block) noexcept {
+  if (block.block == nullptr) return;
+  block.release();
+  block = {};
+}
+
+void tls_engine::begin(int descriptor) noexcept {
+  descriptor_ = descriptor;
+  input_error_ = 0;
+  output_error_ = 0;
+  gather_wanted_ = 0;
+  step_bytes_ = 0;
+  may_receive_ = true;
+  received_all_asked_ = false;
+  gathers_ = false;
+  keeps_rest_ = false;
+  blocked_ = false;
+  // What lies in the queue would be taken for this step's. Looking is cheaper than clearing.
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
+tls_result tls_engine::result_of(int returned) noexcept {
+  const int status = SSL_get_error(ssl_, returned);
+  switch (status) {
+    case SSL_ERROR_NONE: return {};
+    case SSL_ERROR_ZERO_RETURN: return {tls_status::end_of_stream};
+    case SSL_ERROR_WANT_READ:
+      if (input_error_ == end_of_input) {
+        const bool said_so = (SSL_get_shutdown(ssl_) & SSL_RECEIVED_SHUTDOWN) != 0;
+        return {said_so ? tls_status::end_of_stream : tls_status::truncated};
+      }
+      if (input_error_ != 0) return {tls_status::system, static_cast<unsigned long>(input_error_)};
+      return {tls_status::want_read};
+    case SSL_ERROR_WANT_WRITE:
+      if (output_error_ != 0) return {tls_status::system, static_cast<unsigned long>(output_error_)};
+      return {tls_status::want_write};
+    case SSL_ERROR_SSL: return {tls_status::openssl, ERR_get_error()};
+    case SSL_ERROR_SYSCALL: {
+      const unsigned long code = ERR_get_error();
+      return {code != 0 ? tls_status::openssl : tls_status::unspecified, code};
+    }
+    default: return {tls_status::unexpected};
+  }
+}
+
+tls_result tls_engine::flush() noexcept {
+  if (gathered_.length != 0 && output_error_ == 0) send_behind(nullptr, 0);
+  if (output_error_ != 0) return {tls_status::system, static_cast<unsigned long>(output_error_)};
+  return {gathered_.length != 0 ? tls_status::want_write : tls_status::done};
+}
+
+tls_result tls_engine::handshake(int descriptor, bool is_server) noexcept {
+  begin(descriptor);
+  gathers_ = true;  // a flight leaves as a whole
+  keeps_rest_ = true;
+  gather_wanted_ = control_bytes_usual;
+  const tls_result result = result_of(is_server ? SSL_accept(ssl_) : SSL_connect(ssl_));
+  // Whatever came of it: an alert is part of it.
+  const tls_result sent = flush();
+  if (result.status != tls_status::done && result.status != tls_status::want_read) return result;
+  if (result.status == tls_status::done) {
+    barren_bytes_ = 0;
+    forget_key_exchange(ssl_);
+  }
+  return sent.status != tls_status::done ? sent : result;
+}
+
+tls_result tls_engine::read(int descriptor, std::span<const ::iovec> parts, std::size_t& bytes) noexcept {
+  bytes = 0;
+  if (deferred_.status != tls_status::done) return std::exchange(deferred_, {});
+  begin(descriptor);
+  keeps_rest_ = true;
+  for (const ::iovec& part : parts) {
+    for (std::size_t filled = 0; filled != part.iov_len;) {
+      const auto room = static_cast<int>(std::min<std::size_t>(part.iov_len - filled, INT32_MAX));
+      const int returned = SSL_read(ssl_, static_cast<char*>(part.iov_base) + filled, room);
+      if (returned <= 0) {
+        tls_result result = result_of(returned);
+        input_over_ = result.status != tls_status::want_read && result.status != tls_status::want_write;
+        if (bytes != 0) {
+          if (result.status != tls_status::want_read) deferred_ = result;
+          return {};
+        }
+        if (result.status == tls_status::want_read && barren_bytes_ > tls_barren_bytes_max)
+          result.status = tls_status::unexpected;
+        return result;
+      }
+      filled += static_cast<std::size_t>(returned);
+      bytes += static_cast<std::size_t>(returned);
+      barren_bytes_ = 0;
+      // More, if it costs no system call or one that is likely to bring something.
+      if (!received_all_asked_ && SSL_has_pending(ssl_) == 0) return {};
+      may_receive_ = std::exchange(received_all_asked_, false);
+    }
+  }
+  return {};
+}
+
+std::span<const std::byte> tls_engine::next_record(std::span<const ::iovec> parts, std::size_t position) noexcept {
+  std::size_t index = 0;
+  while (position >= parts[index].iov_len) position -= parts[index++].iov_len;
+  const std::span first(static_cast<const std::byte*>(parts[index].iov_base) + position,
+                        std::min(parts[index].iov_len - position, tls_record_bytes_max));
+  if (retry_bytes_ != 0 && staged_.block != nullptr) return staged_.span();
+  if (first.size() >= part_bytes_alone || index + 1 == parts.size()) return first;
+  std::size_t wanted = 0;
+  for (std::size_t each = index; each < parts.size(); ++each) wanted += parts[each].iov_len;
+  wanted = std::min(wanted - position, std::min(tls_record_bytes_max, pool_->block_bytes_max()));
+  if (wanted <= first.size()) return first;
+  staged_ = slabbuf::detail::block_part::try_take(*pool_, wanted);
+  if (staged_.block == nullptr) return first;  // a smaller record; the pool counts the refusal
+  staged_.clear_on_release();
+  for (; staged_.length < wanted; ++index, position = 0) {
+    const std::size_t count = std::min(parts[index].iov_len - position, wanted - staged_.length);
+    if (count == 0) continue;
+    std::memcpy(staged_.room().data(), static_cast<const std::byte*>(parts[index].iov_base) + position, count);
+    staged_.extend(static_cast<std::uint32_t>(count));
+  }
+  return staged_.span();
+}
+
+tls_result tls_engine::write(int descriptor, std::span<const ::iovec> parts, std::size_t& taken) noexcept {
+  begin(descriptor);
+  if (abandoned_) return {tls_status::system, EPIPE};
+  if (gathered_.length != 0) {
+    const tls_result sent = flush();
+    if (sent.status != tls_status::done) return sent;
+  }
+  std::size_t total = 0;
+  for (const ::iovec& each : parts) total += each.iov_len;
+  // All that an earlier call encrypted is sent, unless OpenSSL still has a record.
+  if (taken != 0 && retry_bytes_ == 0) return {};
+  const std::size_t step_end = std::min(total, taken + tls_step_bytes_max);
+  while (taken < step_end) {
+    const std::span<const std::byte> record = next_record(parts, taken);
+    const std::size_t count = retry_bytes_ != 0 ? retry_bytes_ : std::min(record.size(), step_end - taken);
+    const std::size_t left = step_end - taken - count;
+    gathers_ = left != 0 && retry_bytes_ == 0 && !blocked_;
+    gather_wanted_ = static_cast<std::uint32_t>(
+        std::min(tls_gather_bytes_max, count + left + (left / tls_record_bytes_max + 1) * record_overhead_bytes -
+                                           std::min(left, tls_record_bytes_max)));
+    const int returned = SSL_write(ssl_, record.data(), static_cast<int>(count));
+    if (returned <= 0) {
+      retry_bytes_ = static_cast<std::uint32_t>(count);
+      gathers_ = false;
+      return result_of(returned);
+    }
+    retry_bytes_ = 0;
+    drop(staged_);
+    taken += static_cast<std::size_t>(returned);
+    if (!gathers_) break;  // it has left, or a part of it is to leave first
+  }
+  gathers_ = false;
+  return flush();
+}
+
+tls_result tls_engine::shutdown(int descriptor) noexcept {
+  begin(descriptor);
+  if (abandoned_) return {tls_status::system, EPIPE};
+  keeps_rest_ = true;
+  int returned = SSL_shutdown(ssl_);
+  // 0: ours is on its way; the second call looks for the peer's.
+  if (returned == 0) returned = SSL_shutdown(ssl_);
+  const tls_result result = result_of(returned);
+  const tls_result sent = flush();
+  if (result.status != tls_status::done && result.status != tls_status::want_read) return result;
+  return sent.status != tls_status::done ? sent : result;
+}
+
+void tls_engine::abandon_write() noexcept {
+  if (retry_bytes_ == 0 && gathered_.length == 0) return;
+  abandoned_ = true;
+  retry_bytes_ = 0;
+  drop(gathered_);
+  drop(staged_);
+}
+
+// True when it is kept, all of it.
+bool tls_engine::keep(const std::byte* from, std::size_t count) noexcept {
+  std::size_t wanted = std::min(std::max<std::size_t>(count, gather_wanted_), pool_->block_bytes_max());
+  // Where the budget is short, a smaller one; none while others wait for the budget.
+  while (gathered_.block == nullptr && wanted >= count && !pool_->has_waiters()) {
+    gathered_ = slabbuf::detail::block_part::try_take(*pool_, wanted);
+    wanted /= 2;
+  }
+  if (gathered_.block == nullptr || gathered_.room().size() < count) return false;
+  std::memcpy(gathered_.room().data(), from, count);
+  gathered_.extend(static_cast<std::uint32_t>(count));
+  return true;
+}
+
+// Sends what is kept and, behind it, these. Returns how many of these the socket has taken.
+std::size_t tls_engine::send_behind(const std::byte* from, std::size_t count) noexcept {
+  ::iovec parts[2];
+  std::size_t used = 0;
+  // The system's type knows no const; sending changes nothing.
+  if (gathered_.length != 0) parts[used++] = {const_cast<std::byte*>(gathered_.data()), gathered_.length};
+  if (count != 0) parts[used++] = {const_cast<std::byte*>(from), count};
+  ::msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = used;
+  ::ssize_t sent = 0;
+  do {
+    // A single part takes the shorter way through the kernel.
+    sent = used == 1 ? ::send(descriptor_, parts[0].iov_base, parts[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                     : ::sendmsg(descriptor_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  if (sent < 0) {
+    if (errno != EAGAIN && errno != EWOULDBLOCK) output_error_ = errno;
+    blocked_ = true;
+    return 0;
+  }
+  auto left = static_cast<std::size_t>(sent);
+  blocked_ = left < gathered_.length + count;
+  const std::size_t kept = std::min<std::size_t>(left, gathered_.length);
+  gathered_.offset += static_cast<std::uint32_t>(kept);
+  gathered_.length -= static_cast<std::uint32_t>(kept);
+  left -= kept;
+  if (gathered_.length == 0) drop(gathered_);
+  return left;
+}
+
+int tls_engine::transmit(const std::byte* from, std::size_t count) noexcept {
+  note_record_written(from + count, record_content::ciphertext);
+  if (output_error_ != 0) return -1;
+  if (gathers_ && keep(from, count)) return static_cast<int>(count);
+  std::size_t taken = 0;
+  if (!blocked_) taken = send_behind(from, count);
+  if (taken < count && output_error_ == 0 && keeps_rest_ && keep(from + taken, count - taken)) taken = count;
+  return taken != 0 ? static_cast<int>(taken) : -1;
+}
+
+int tls_engine::receive(std::byte* into, std::size_t count) noexcept {
+  if (!may_receive_ || input_error_ != 0 || step_bytes_ >= tls_receive_bytes_max) return -1;
+  ::ssize_t received = 0;
+  do {
+    received = ::recv(descriptor_, into, count, MSG_DONTWAIT);
+  } while (received < 0 && errno == EINTR);
+  if (received > 0) {
+    step_bytes_ += static_cast<std::uint32_t>(received);
+    barren_bytes_ += static_cast<std::size_t>(received);
+    note_record_written(into + received, record_content::plaintext);
+    received_all_asked_ = static_cast<std::size_t>(received) == count;
+    return static_cast<int>(received);
+  }
+  if (received == 0) {
+    input_error_ = end_of_input;
+  } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    may_receive_ = false;
+  } else {
+    input_error_ = errno;
+  }
+  return -1;
+}
+
+}  // namespace slabbuf::net::detail
