@@ -154,7 +154,7 @@ class slabbuf_sender final : public sender {
 };
 
 void fan_out(benchmark::State& state) try {
-  allow_descriptors(4 * 2 * receivers + 100);
+  allow_descriptors(receivers * 2 * 4 + 100);
   bare_sender bare;
   asio_shared_sender stock_shared;
   asio_copy_sender stock_copy;

@@ -13,9 +13,9 @@
 // client. `speed` is slabbuf_MiB_s to asio_MiB_s, `cost` slabbuf_us to asio_us, `bare` slabbuf_us to bare_us. The
 // blocks are never filled anew and the client has the kernel drop the bytes (MSG_TRUNC), as if it were another machine:
 // what is measured is the way from the blocks into the socket.
-// Server and client are kept on one processor (`processors:1`) or on one each: where the scheduler puts them makes a
-// difference of a factor of three, since data that goes from one to the other leaves the caches of both. The programs
-// take turns of 16 MiB over a connection each, so that a slow moment of the machine hits all alike.
+// Server and client are kept on one processor (`processors:1`) or on one each: where the scheduler puts them changes
+// the server's part by a factor of more than two, and which program is faster. The programs take turns of 16 MiB over a
+// connection each, so that a slow moment of the machine hits all alike.
 #include "net/loopback.hpp"
 #include "net/server_cpu.hpp"
 

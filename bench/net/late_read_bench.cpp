@@ -223,7 +223,7 @@ class slabbuf_reader final : public context_reader {
 
 void late_read(benchmark::State& state) try {
   const auto connections = static_cast<std::size_t>(state.range(0));
-  allow_descriptors(4 * 2 * connections + 100);
+  allow_descriptors(connections * 2 * 4 + 100);
   bare_reader bare(connections);
   asio_reader stock(connections);
   asio_wait_reader stock_wait(connections);
