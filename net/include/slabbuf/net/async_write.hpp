@@ -134,7 +134,7 @@ auto async_write(asio::basic_stream_socket<Protocol, Executor>& socket, shared_s
   return detail::write_all(socket, detail::slice_source(std::move(data)), std::forward<Token>(token));
 }
 
-/// The same of a chain: up to 64 blocks a system call, each given back as soon as the socket has taken it.
+/// The same of a chain: up to 64 blocks and 128 KiB a system call, each given back as soon as the socket has taken it.
 template <class Protocol, class Executor, class Token>
 auto async_write(asio::basic_stream_socket<Protocol, Executor>& socket, buffer_chain data, Token&& token) {
   return detail::write_all(socket, detail::chain_source(std::move(data)), std::forward<Token>(token));
