@@ -12,6 +12,8 @@
 // of 200 B on their way: so many are sent from each of four sockets, then the answers are taken. All servers stand at
 // the same time and get a few rounds in turn, so that a slow moment of the machine hits all alike. `batch` is the
 // datagrams a receive of udp_batch got, `ratio` is udp_batch_us to bare_us.
+#include "net/server_cpu.hpp"
+
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/net/udp_batch.hpp>
 #include <slabbuf/pool/local_pool.hpp>
@@ -19,7 +21,6 @@
 #include <benchmark/benchmark.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -56,15 +57,6 @@ struct tally {
   std::size_t receives = 0;
   std::size_t datagrams = 0;
 };
-
-double thread_cpu_us() {
-  ::rusage usage{};
-  ::getrusage(RUSAGE_THREAD, &usage);
-  const auto us = [](const ::timeval& time) {
-    return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_usec);
-  };
-  return us(usage.ru_utime) + us(usage.ru_stime);
-}
 
 struct batch_server {
   explicit batch_server(server_socket& of, asio::io_context& io) : socket(of), context(io) {}
@@ -242,9 +234,9 @@ class subject_of final : public subject {
     }
     thread_ = std::jthread([this] {
       const auto server = std::make_unique<Server>(socket_, context_);
-      const double before_us = thread_cpu_us();
+      const double before_us = bench::cpu_us();
       done_ = server->run();
-      cpu_us_ = thread_cpu_us() - before_us;
+      cpu_us_ = bench::cpu_us() - before_us;
     });
   }
   subject_of(const subject_of&) = delete;

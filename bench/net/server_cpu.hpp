@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a server's thread costs, measured from outside, and the client that keeps it busy: blocking calls on
-// one thread, the same for every server.
-// Threads: the client's.
+// What a server's thread costs, measured from inside or from outside, and the client that keeps it busy: blocking
+// calls on one thread, the same for every server.
+// Threads: the client's; the clocks can be read anywhere.
 // Lifetime: nothing is kept.
 #pragma once
 
@@ -22,13 +22,22 @@ namespace slabbuf::bench {
 
 inline constexpr std::size_t message_bytes = 64;
 
-/// Processor time of a running thread so far, in microseconds.
-inline double cpu_us(std::thread& thread) {
-  clockid_t clock{};
-  ::pthread_getcpuclockid(thread.native_handle(), &clock);
+/// Processor time so far by such a clock, in microseconds. It is what getrusage() gives as the sum of user and
+/// system time, in finer steps.
+inline double cpu_us(::clockid_t clock) {
   ::timespec now{};
   ::clock_gettime(clock, &now);
   return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) * 1e-3;
+}
+
+/// That of the calling thread.
+inline double cpu_us() { return cpu_us(CLOCK_THREAD_CPUTIME_ID); }
+
+/// That of another running thread.
+inline double cpu_us(std::thread& thread) {
+  ::clockid_t clock{};
+  ::pthread_getcpuclockid(thread.native_handle(), &clock);
+  return cpu_us(clock);
 }
 
 /// Connections to one server, all of which exchange messages in rounds.

@@ -11,25 +11,22 @@
 // Both servers are the same session over the same pool. Per iteration, 50 connections exchange 200
 // batches each with a blocking client. server_cpu_us is processor time of the server's threads per
 // request, the figure to compare: wall time on a busy machine says little.
+#include "net/server_cpu.hpp"
+
 #include <slabbuf/net/net.hpp>
 #include <slabbuf/pool/concurrent_pool.hpp>
 
 #include <benchmark/benchmark.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <asio/basic_socket_acceptor.hpp>
 #include <asio/basic_stream_socket.hpp>
-#include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
-#include <asio/read.hpp>
-#include <asio/write.hpp>
 
 #include <atomic>
 #include <cstddef>
 #include <memory>
-#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -44,7 +41,6 @@ using server_acceptor = asio::basic_socket_acceptor<tcp, asio::io_context::execu
 
 constexpr std::size_t connections = 50;
 constexpr std::size_t batches = 200;
-constexpr std::size_t message_bytes = 64;
 
 struct session {
   server_socket socket;
@@ -92,15 +88,6 @@ struct listener {
   server_acceptor acceptor{context};
 };
 
-double thread_cpu_us() {
-  ::rusage usage{};
-  ::getrusage(RUSAGE_THREAD, &usage);
-  const auto us = [](const ::timeval& time) {
-    return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_usec);
-  };
-  return us(usage.ru_utime) + us(usage.ru_stime);
-}
-
 class server {
  public:
   server(std::size_t contexts, std::size_t threads_per_context) {
@@ -113,7 +100,7 @@ class server {
       for (std::size_t index = 0; index < threads_per_context; ++index) {
         threads_.emplace_back([this, context = &each->context] {
           context->run();
-          cpu_us_.fetch_add(thread_cpu_us());
+          cpu_us_.fetch_add(bench::cpu_us());
         });
       }
     }
@@ -137,26 +124,12 @@ class server {
   std::vector<std::jthread> threads_;
 };
 
-void exchange(const tcp::endpoint& endpoint, std::size_t depth) {
-  asio::io_context context;
-  std::vector<tcp::socket> clients;
-  for (std::size_t index = 0; index < connections; ++index) {
-    clients.emplace_back(context).connect(endpoint);
-    clients.back().set_option(tcp::no_delay(true));
-  }
-  std::string batch(depth * message_bytes, 'x');
-  for (std::size_t round = 0; round < batches; ++round) {
-    for (tcp::socket& client : clients) asio::write(client, asio::buffer(batch));
-    for (tcp::socket& client : clients) asio::read(client, asio::buffer(batch));
-  }
-}
-
 void run(benchmark::State& state, std::size_t contexts, std::size_t threads_per_context) {
   const std::size_t depth = state.range(0) != 0 ? 16 : 1;
   double cpu_us = 0;
   for (auto _ : state) {
     server subject(contexts, threads_per_context);
-    exchange(subject.endpoint(), depth);
+    bench::echo_client(subject.endpoint(), connections).exchange(batches, depth);
     cpu_us += subject.finish();
   }
   const double requests = static_cast<double>(state.iterations()) * static_cast<double>(connections * batches * depth);
