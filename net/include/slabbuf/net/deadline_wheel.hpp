@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Deadlines of many connections for the price of one timer: nothing is allocated, and no system call made, when one is
-// put off, where a steady_timer beside each operation costs two allocations and `read || timer` twenty.
+// put off, where a steady_timer beside each operation costs up to two allocations and `read || timer` eighteen.
 // Threads: one at a time: that of the wheel's executor (its io_context runs on one thread, or it is a strand's).
 // Lifetime: the io_context must outlive the wheel. A deadline may outlive its wheel: it then never expires, and must
 // not be armed. While a deadline of it is armed, a wheel is work that keeps io_context::run() from returning.
