@@ -107,7 +107,14 @@ void echo_shard::begin(echo_socket peer) {
   }
   asio::error_code ignored;  // the peer may have gone already; the first read will say so
   peer.set_option(asio::ip::tcp::no_delay(true), ignored);
-  echo_session::read(std::make_unique<echo_session>(*this, std::move(peer)));
+  std::unique_ptr<echo_session> session;
+  try {
+    session = std::make_unique<echo_session>(*this, std::move(peer));
+  } catch (...) {
+    shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+    throw;
+  }
+  echo_session::read(std::move(session));
 }
 
 // One line a second at most, however many are refused.

@@ -28,6 +28,12 @@ constexpr std::size_t part_bytes_alone = 4096;
 // A flight of a handshake, or an alert: what is kept without knowing how much more there will be.
 constexpr std::size_t control_bytes_usual = 4096;
 
+// Before each call of OpenSSL that result_of() is asked about: what lies in the queue, left by a program's callback
+// maybe, would be taken for its error. Looking is cheaper than clearing.
+void forget_errors() noexcept {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
 }  // namespace
 
 // OpenSSL's side: a source and sink over the engine's descriptor.
@@ -142,8 +148,6 @@ void tls_engine::begin(int descriptor) noexcept {
   gathers_ = false;
   keeps_rest_ = false;
   blocked_ = false;
-  // What lies in the queue would be taken for this step's. Looking is cheaper than clearing.
-  if (ERR_peek_error() != 0) ERR_clear_error();
 }
 
 tls_result tls_engine::result_of(int returned) noexcept {
@@ -172,7 +176,10 @@ tls_result tls_engine::result_of(int returned) noexcept {
 
 tls_result tls_engine::flush() noexcept {
   if (gathered_.length != 0 && output_error_ == 0) send_behind(nullptr, 0);
-  if (output_error_ != 0) return {tls_status::system, static_cast<unsigned long>(output_error_)};
+  if (output_error_ != 0) {
+    abandon_write();
+    return {tls_status::system, static_cast<unsigned long>(output_error_)};
+  }
   return {gathered_.length != 0 ? tls_status::want_write : tls_status::done};
 }
 
@@ -181,6 +188,7 @@ tls_result tls_engine::handshake(int descriptor, bool is_server) noexcept {
   gathers_ = true;  // a flight leaves as a whole
   keeps_rest_ = true;
   gather_wanted_ = control_bytes_usual;
+  forget_errors();
   const tls_result result = result_of(is_server ? SSL_accept(ssl_) : SSL_connect(ssl_));
   // Whatever came of it: an alert is part of it.
   const tls_result sent = flush();
@@ -192,25 +200,51 @@ tls_result tls_engine::handshake(int descriptor, bool is_server) noexcept {
   return sent.status != tls_status::done ? sent : result;
 }
 
+bool tls_engine::take_deferred(tls_result& result) noexcept {
+  if (deferred_.status == tls_status::done) return false;
+  // Not asked again after the end: OpenSSL would wait for what cannot come.
+  result = input_over_ ? deferred_ : std::exchange(deferred_, {});
+  return true;
+}
+
+// Of an SSL_read() or SSL_peek() that brought nothing.
+tls_result tls_engine::end_of_read(int returned) noexcept {
+  tls_result result = result_of(returned);
+  input_over_ = result.status != tls_status::want_read && result.status != tls_status::want_write;
+  if (input_over_) deferred_ = result;
+  if (result.status == tls_status::want_read && barren_bytes_ > tls_barren_bytes_max)
+    result.status = tls_status::unexpected;
+  return result;
+}
+
+tls_result tls_engine::peek(int descriptor) noexcept {
+  tls_result ended;
+  if (take_deferred(ended)) return ended;
+  begin(descriptor);
+  keeps_rest_ = true;
+  forget_errors();
+  char byte = 0;
+  const int returned = SSL_peek(ssl_, &byte, 1);
+  OPENSSL_cleanse(&byte, 1);
+  return returned > 0 ? tls_result{} : end_of_read(returned);
+}
+
 tls_result tls_engine::read(int descriptor, std::span<const ::iovec> parts, std::size_t& bytes) noexcept {
   bytes = 0;
-  if (deferred_.status != tls_status::done) return std::exchange(deferred_, {});
+  tls_result ended;
+  if (take_deferred(ended)) return ended;
   begin(descriptor);
   keeps_rest_ = true;
   for (const ::iovec& part : parts) {
     for (std::size_t filled = 0; filled != part.iov_len;) {
       const auto room = static_cast<int>(std::min<std::size_t>(part.iov_len - filled, INT32_MAX));
+      forget_errors();
       const int returned = SSL_read(ssl_, static_cast<char*>(part.iov_base) + filled, room);
       if (returned <= 0) {
-        tls_result result = result_of(returned);
-        input_over_ = result.status != tls_status::want_read && result.status != tls_status::want_write;
-        if (bytes != 0) {
-          if (result.status != tls_status::want_read) deferred_ = result;
-          return {};
-        }
-        if (result.status == tls_status::want_read && barren_bytes_ > tls_barren_bytes_max)
-          result.status = tls_status::unexpected;
-        return result;
+        const tls_result result = end_of_read(returned);
+        if (bytes == 0) return result;
+        if (result.status == tls_status::want_write) deferred_ = result;
+        return {};
       }
       filled += static_cast<std::size_t>(returned);
       bytes += static_cast<std::size_t>(returned);
@@ -260,17 +294,30 @@ tls_result tls_engine::write(int descriptor, std::span<const ::iovec> parts, std
   const std::size_t step_end = std::min(total, taken + tls_step_bytes_max);
   while (taken < step_end) {
     const std::span<const std::byte> record = next_record(parts, taken);
+    // A record that OpenSSL has is of the write it came from, which goes on with its own bytes or not at all.
+    if (record.size() < retry_bytes_) {
+      abandon_write();
+      return {tls_status::system, EPIPE};
+    }
     const std::size_t count = retry_bytes_ != 0 ? retry_bytes_ : std::min(record.size(), step_end - taken);
     const std::size_t left = step_end - taken - count;
     gathers_ = left != 0 && retry_bytes_ == 0 && !blocked_;
     gather_wanted_ = static_cast<std::uint32_t>(
         std::min(tls_gather_bytes_max, count + left + (left / tls_record_bytes_max + 1) * record_overhead_bytes -
                                            std::min(left, tls_record_bytes_max)));
+    forget_errors();
     const int returned = SSL_write(ssl_, record.data(), static_cast<int>(count));
     if (returned <= 0) {
-      retry_bytes_ = static_cast<std::uint32_t>(count);
       gathers_ = false;
-      return result_of(returned);
+      const tls_result result = result_of(returned);
+      // Before the handshake OpenSSL has taken nothing: the connection is as good as it was.
+      if (SSL_in_before(ssl_) != 0) {
+        drop(staged_);
+        return result;
+      }
+      retry_bytes_ = static_cast<std::uint32_t>(count);
+      if (result.status != tls_status::want_read && result.status != tls_status::want_write) abandon_write();
+      return result;
     }
     retry_bytes_ = 0;
     drop(staged_);
@@ -285,9 +332,13 @@ tls_result tls_engine::shutdown(int descriptor) noexcept {
   begin(descriptor);
   if (abandoned_) return {tls_status::system, EPIPE};
   keeps_rest_ = true;
+  forget_errors();
   int returned = SSL_shutdown(ssl_);
   // 0: ours is on its way; the second call looks for the peer's.
-  if (returned == 0) returned = SSL_shutdown(ssl_);
+  if (returned == 0) {
+    forget_errors();
+    returned = SSL_shutdown(ssl_);
+  }
   const tls_result result = result_of(returned);
   const tls_result sent = flush();
   if (result.status != tls_status::done && result.status != tls_status::want_read) return result;

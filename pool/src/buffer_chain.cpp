@@ -263,12 +263,17 @@ std::span<const std::byte> buffer_chain::coalesce(std::size_t count) {
   if (count == 0) return {};
   if (count <= first_piece()->size()) return first_piece()->span().first(count);
   piece* const first = first_piece();
+  // What must be cleared must be where it is copied to.
+  bool secret = false;
+  const piece* each = first;
+  for (std::size_t bytes = 0; bytes < count; bytes += each++->size()) secret |= (each->home & detail::secret_tag) != 0;
   const bool in_place = first->settle() && first->room().size() >= count - first->size();
   piece all = in_place ? *first : piece::take(first->pool(), count);
   drop_prepared();
   const std::size_t moved = count - all.size();
   copy_out(all.room().first(moved), all.size());
   all.extend(static_cast<std::uint32_t>(moved));
+  if (secret) all.clear_on_release();
   if (in_place) {  // or consume() would give it back
     ++first_;
     --count_;

@@ -39,6 +39,7 @@ shared_slice shared_slice::clone() const {
   detail::block_part copy = detail::block_part::take(part_.pool(), size());
   std::memcpy(copy.block, data(), size());
   copy.extend(part_.length);
+  if ((part_.home & detail::secret_tag) != 0) copy.clear_on_release();
   return shared_slice(copy);
 }
 

@@ -319,6 +319,90 @@ TEST_F(TlsEngines, DeliversWhatIsGoodAndThenWhatIsWrong) {
   EXPECT_EQ(count, 0U);
   ASSERT_EQ(wrong.status, tls_status::openssl);
   EXPECT_EQ(ERR_GET_REASON(wrong.code), SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC);
+  // And so for ever.
+  EXPECT_TRUE(client.may_read_now());
+  for (const tls_result& again : {client.read(line.ends[1], {&part, 1}, count), client.peek(line.ends[1])}) {
+    EXPECT_EQ(again.status, tls_status::openssl);
+    EXPECT_EQ(again.code, wrong.code);
+  }
+}
+
+TEST_F(TlsEngines, PeeksOnlyAtWholeRecords) {
+  std::string nothing;
+  read_all(client, line.ends[1], nothing);  // the tickets
+  char byte = 'p';
+  const ::iovec part{&byte, 1};
+  std::size_t taken = 0;
+  ASSERT_EQ(server.write(line.ends[0], {&part, 1}, taken).status, tls_status::done);
+  std::array<char, 100> record;
+  const ::ssize_t length = ::recv(line.ends[1], record.data(), record.size(), 0);
+  ASSERT_EQ(length, 23);
+  EXPECT_EQ(client.peek(line.ends[1]).status, tls_status::want_read);
+  ASSERT_EQ(::send(line.ends[0], record.data(), 10, 0), 10);
+  EXPECT_EQ(client.peek(line.ends[1]).status, tls_status::want_read);
+  ASSERT_EQ(::send(line.ends[0], record.data() + 10, 13, 0), 13);
+  EXPECT_EQ(client.peek(line.ends[1]).status, tls_status::done);
+  EXPECT_EQ(client.peek(line.ends[1]).status, tls_status::done) << "nothing is taken";
+  std::string received;
+  read_all(client, line.ends[1], received);
+  EXPECT_EQ(received, "p");
+}
+
+TEST_F(TlsEngines, AWriteBeforeTheHandshakeFailsAndHarmsNothing) {
+  tls_engine early(server_context.get(), pool.core());
+  tls_engine peer(client_context.get(), pool.core());
+  descriptor_pair pair;
+  std::string data(tls_record_bytes_max, 'e');
+  const ::iovec all{data.data(), data.size()};
+  std::size_t taken = 0;
+  EXPECT_EQ(early.write(pair.ends[0], {&all, 1}, taken).status, tls_status::openssl);
+  EXPECT_EQ(taken, 0U);
+  while (static_cast<int>(wants(early.handshake(pair.ends[0], true))) +
+             static_cast<int>(wants(peer.handshake(pair.ends[1], false))) !=
+         0)
+    continue;
+  const ::iovec some{data.data(), 10};
+  EXPECT_EQ(early.write(pair.ends[0], {&some, 1}, taken).status, tls_status::done);
+  EXPECT_EQ(taken, 10U);
+  std::string received;
+  read_all(peer, pair.ends[1], received);
+  EXPECT_EQ(received, std::string(10, 'e'));
+}
+
+TEST_F(TlsEngines, ARecordOfAWriteThatEndedIsNoOtherWrites) {
+  std::string data(tls_record_bytes_max, 'd');
+  tls_result result;
+  while (!wants(result)) {
+    const ::iovec part{data.data(), data.size()};
+    std::size_t taken = 0;
+    result = server.write(line.ends[0], {&part, 1}, taken);
+  }
+  std::string received;
+  read_all(client, line.ends[1], received);
+  const ::iovec part{data.data(), 1};
+  std::size_t taken = 0;
+  result = server.write(line.ends[0], {&part, 1}, taken);
+  EXPECT_EQ(result.status, tls_status::system);
+  EXPECT_EQ(result.code, static_cast<unsigned long>(EPIPE));
+  EXPECT_EQ(taken, 0U);
+}
+
+TEST_F(TlsEngines, AWriteThatTheSystemRefusesIsTheLastOne) {
+  ASSERT_EQ(::shutdown(line.ends[1], SHUT_RDWR), 0);
+  std::string data(std::size_t{100} << 10, 'd');
+  const ::iovec part{data.data(), data.size()};
+  std::size_t taken = 0;
+  tls_result result = server.write(line.ends[0], {&part, 1}, taken);
+  EXPECT_EQ(result.status, tls_status::system);
+  EXPECT_EQ(server.held_bytes(), 0U);
+  const ::iovec one{data.data(), 1};
+  taken = 0;
+  result = server.write(line.ends[0], {&one, 1}, taken);
+  EXPECT_EQ(result.status, tls_status::system);
+  EXPECT_EQ(taken, 0U);
+  result = server.shutdown(line.ends[0]);
+  EXPECT_EQ(result.status, tls_status::system);
+  EXPECT_EQ(result.code, static_cast<unsigned long>(EPIPE));
 }
 
 TEST_F(TlsEngines, PutsSmallPartsIntoOneRecord) {

@@ -17,9 +17,11 @@
 #include <asio/write.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -261,6 +263,32 @@ TEST_P(TlsStream, ClearsDecryptedBytesInAPoolThatClearsNothing) {
   const buffer again = careless.acquire(net::read_bytes_default);
   ASSERT_EQ(again.data(), address);
   EXPECT_EQ(text_of(again).substr(0, 6), std::string(6, '\0'));
+}
+
+// A handler with a name is copied, and may start the operation that follows.
+TEST_P(TlsStream, HandlersWithANameStayWithTheirOwner) {
+  std::string received;
+  std::array<char, 100> bytes{};
+  int written = 0;
+  const std::string text = "x";
+  std::function<void(asio::error_code, std::size_t)> on_read = [&](asio::error_code ec, std::size_t count) {
+    ASSERT_FALSE(ec);
+    received.append(bytes.data(), count);
+    if (received.size() < 3) pair.server.async_read_some(asio::buffer(bytes), on_read);
+  };
+  std::function<void(asio::error_code, std::size_t)> on_write = [&](asio::error_code ec, std::size_t) {
+    ASSERT_FALSE(ec);
+    if (++written == 1) pair.client.async_write_some(asio::buffer(text), on_write);
+    if (written == 2) net::async_write(pair.client, buffer_of(pool, text), on_write);
+  };
+  pair.server.async_read_some(asio::buffer(bytes), on_read);
+  pair.client.async_write_some(asio::buffer(text), on_write);
+  run_until([&] { return written == 3 && received.size() == 3; });
+  EXPECT_TRUE(on_read);
+  EXPECT_TRUE(on_write);
+  std::function<void(asio::error_code, buffer)> on_block = [](asio::error_code, const buffer&) {};
+  net::async_read_some(pair.server, pool, on_block);
+  EXPECT_TRUE(on_block);
 }
 
 TEST_P(TlsStream, ACancelledWriteIsTheLastOne) {

@@ -185,6 +185,25 @@ TYPED_TEST(zeroing_test, NoneClearsWhatItsOwnerWantsCleared) {
     chain.clear();
   }
   expect_cleared("in two chains", 5000);
+  // Copies are as secret as what they are of, in place of it or not.
+  for (const std::size_t room : {std::size_t{10'000}, std::size_t{100}}) {
+    buffer_chain chain;
+    buffer harmless = pool.acquire(room);
+    harmless.resize(100);
+    chain.append(std::move(harmless));
+    chain.append(fill_secret(5000));
+    const std::byte* const copy = chain.coalesce(5100).data();
+    chain.clear();
+    address = copy;
+    expect_cleared("coalesced", room == 100 ? 5100 : room);
+  }
+  {
+    shared_slice original(fill_secret(5000));
+    const shared_slice copy = original.clone();
+    address = copy.data();
+    original = {};
+  }
+  expect_cleared("cloned", 5000);
   fill_secret(std::size_t{3} << 20).release();  // larger than any class
   buffer{}.clear_on_release();
   EXPECT_EQ(pool.stats().in_use, 0U);

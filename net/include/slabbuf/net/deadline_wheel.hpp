@@ -169,6 +169,7 @@ class deadline_wheel {
       this->running_ = false;
     }
     void wait() {
+      this->running_ = false;  // whatever throws: the next deadline that is armed starts it again
       // From now, not from when the tick before was due: ticks that catch up would let a deadline expire early.
       timer.expires_after(this->tick());
       timer.async_wait([weak = this->weak_from_this(), start = starts](asio::error_code ec) {

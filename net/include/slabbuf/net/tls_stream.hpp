@@ -92,17 +92,18 @@ class tls_stream : public asio::ssl::stream_base {
   /// peer has been told by an alert. A server waits for the first bytes of its client without holding anything.
   template <class Token>
   auto async_handshake(handshake_type type, Token&& token) {
-    return initiate<void(asio::error_code)>(detail::tls_handshake_action(type == server), token);
+    return initiate<void(asio::error_code)>(detail::tls_handshake_action(type == server), std::forward<Token>(token));
   }
 
   /// Decrypts some bytes into `buffers`. Completes with (error_code, size_t): no error and at least one byte, from
   /// one record or several; eof after the peer's close_notify; stream_truncated when the connection ends without;
   /// operation_aborted; unexpected_result when the peer sends nothing but protocol messages, 256 KiB of them; or
-  /// another error of the socket or of OpenSSL. A cancelled read has taken nothing.
+  /// another error of the socket or of OpenSSL. A cancelled read has taken nothing. What ends the input, an error or
+  /// not, is what every later read completes with.
   template <class MutableBufferSequence, class Token>
   auto async_read_some(const MutableBufferSequence& buffers, Token&& token) {
     return initiate<void(asio::error_code, std::size_t)>(detail::tls_read_action<MutableBufferSequence>(buffers),
-                                                         token);
+                                                         std::forward<Token>(token));
   }
 
   /// Encrypts and sends some of `buffers`, at most 128 KiB and 64 buffers. Completes with (error_code, size_t): no
@@ -110,7 +111,8 @@ class tls_stream : public asio::ssl::stream_base {
   /// sent a part of a record: after that, writes and shutdowns complete with broken_pipe, while reads go on.
   template <class ConstBufferSequence, class Token>
   auto async_write_some(const ConstBufferSequence& buffers, Token&& token) {
-    return initiate<void(asio::error_code, std::size_t)>(detail::tls_write_action<ConstBufferSequence>(buffers), token);
+    return initiate<void(asio::error_code, std::size_t)>(detail::tls_write_action<ConstBufferSequence>(buffers),
+                                                         std::forward<Token>(token));
   }
 
   /// Sends close_notify and waits for the peer's, with no other operation under way. Completes with (error_code): no
@@ -118,12 +120,12 @@ class tls_stream : public asio::ssl::stream_base {
   /// does not want to wait cancels it.
   template <class Token>
   auto async_shutdown(Token&& token) {
-    return initiate<void(asio::error_code)>(detail::tls_shutdown_action(), token);
+    return initiate<void(asio::error_code)>(detail::tls_shutdown_action(), std::forward<Token>(token));
   }
 
   /// For the operations below: starts one with an action of its own.
   template <class Signature, class Action, class Token>
-  auto initiate(Action&& action, Token& token) {
+  auto initiate(Action&& action, Token&& token) {
     return asio::async_initiate<Token, Signature>(detail::initiate_tls<next_layer_type>{&next_layer_, &engine_}, token,
                                                   std::forward<Action>(action));
   }
@@ -141,12 +143,13 @@ template <class NextLayer, buffer_pool Pool, class Token>
 auto async_read_some(tls_stream<NextLayer>& stream, Pool& pool, Token&& token,
                      std::size_t bytes_max = read_bytes_default) {
   return stream.template initiate<void(asio::error_code, buffer)>(
-      detail::tls_read_block_action<Pool>(pool, detail::read_limit(std::max<std::size_t>(bytes_max, 1))), token);
+      detail::tls_read_block_action<Pool>(pool, detail::read_limit(std::max<std::size_t>(bytes_max, 1))),
+      std::forward<Token>(token));
 }
 template <class NextLayer, buffer_pool Pool, class Token>
 auto async_read_some(tls_stream<NextLayer>& stream, Pool& pool, Token&& token, read_size& size) {
   return stream.template initiate<void(asio::error_code, buffer)>(
-      detail::tls_read_block_action<Pool>(pool, detail::read_limit(size)), token);
+      detail::tls_read_block_action<Pool>(pool, detail::read_limit(size)), std::forward<Token>(token));
 }
 
 /// As async_write() to a socket: all bytes of what is given away, whose blocks go back as soon as they are encrypted
@@ -154,17 +157,17 @@ auto async_read_some(tls_stream<NextLayer>& stream, Pool& pool, Token&& token, r
 template <class NextLayer, class Token>
 auto async_write(tls_stream<NextLayer>& stream, buffer data, Token&& token) {
   return stream.template initiate<void(asio::error_code, std::size_t)>(
-      detail::tls_write_all_action(detail::buffer_source(std::move(data))), token);
+      detail::tls_write_all_action(detail::buffer_source(std::move(data))), std::forward<Token>(token));
 }
 template <class NextLayer, class Token>
 auto async_write(tls_stream<NextLayer>& stream, shared_slice data, Token&& token) {
   return stream.template initiate<void(asio::error_code, std::size_t)>(
-      detail::tls_write_all_action(detail::slice_source(std::move(data))), token);
+      detail::tls_write_all_action(detail::slice_source(std::move(data))), std::forward<Token>(token));
 }
 template <class NextLayer, class Token>
 auto async_write(tls_stream<NextLayer>& stream, buffer_chain data, Token&& token) {
   return stream.template initiate<void(asio::error_code, std::size_t)>(
-      detail::tls_write_all_action(detail::chain_source(std::move(data))), token);
+      detail::tls_write_all_action(detail::chain_source(std::move(data))), std::forward<Token>(token));
 }
 
 /// As of a socket: reads into the chain until it has `count` bytes, or contains `delimiter`.

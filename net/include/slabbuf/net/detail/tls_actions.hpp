@@ -119,8 +119,10 @@ class tls_read_block_action {
   tls_want step(tls_engine& engine, int descriptor, asio::error_code& ec) {
     received_ = acquire_to_read(*pool_, limit_);
     if (!received_) {
-      ec = asio::error::no_buffer_space;
-      return tls_want::nothing;
+      // Only plaintext needs a block: whoever waits for the rest of a record waits holding nothing.
+      const tls_want next = want_of(engine.peek(descriptor), ec);
+      if (next == tls_want::nothing && !ec) ec = asio::error::no_buffer_space;
+      return next;
     }
     received_.clear_on_release();
     const std::size_t offered = received_.size();

@@ -76,6 +76,9 @@ class tls_engine {
   /// unless the parts have no room; 0 otherwise.
   tls_result read(int descriptor, std::span<const ::iovec> parts, std::size_t& bytes) noexcept;
 
+  /// done when a read would make a byte, without a wait; otherwise what the read would have said.
+  tls_result peek(int descriptor) noexcept;
+
   /// Encrypts `parts` from `taken` on, at most tls_step_bytes_max, and sends. `taken` grows by what was encrypted; done
   /// when all of that has been sent. Start with 0.
   tls_result write(int descriptor, std::span<const ::iovec> parts, std::size_t& taken) noexcept;
@@ -95,6 +98,8 @@ class tls_engine {
 
   void begin(int descriptor) noexcept;
   tls_result result_of(int returned) noexcept;
+  tls_result end_of_read(int returned) noexcept;
+  bool take_deferred(tls_result& result) noexcept;
   tls_result flush() noexcept;
   std::span<const std::byte> next_record(std::span<const ::iovec> parts, std::size_t position) noexcept;
   bool keep(const std::byte* from, std::size_t count) noexcept;
@@ -108,12 +113,12 @@ class tls_engine {
   slabbuf::detail::pool_core* pool_;
   slabbuf::detail::block_part gathered_{};  // ciphertext to be sent before anything else
   slabbuf::detail::block_part staged_{};    // plaintext of one record, from several small parts
-  tls_result deferred_;                     // what a read that brought bytes met after them
-  std::size_t barren_bytes_ = 0;            // received since there was plaintext
-  std::uint32_t retry_bytes_ = 0;           // plaintext of the record that OpenSSL has taken and not yet sent
-  std::uint32_t gather_wanted_ = 0;         // ciphertext bytes that this step will gather
-  bool abandoned_ = false;                  // see abandon_write()
-  bool input_over_ = false;                 // nothing more will come: a read need not wait for it
+  tls_result deferred_;              // what a read that brought bytes met after them; for ever, if it ends the input
+  std::size_t barren_bytes_ = 0;     // received since there was plaintext
+  std::uint32_t retry_bytes_ = 0;    // plaintext of the record that OpenSSL has taken and not yet sent
+  std::uint32_t gather_wanted_ = 0;  // ciphertext bytes that this step will gather
+  bool abandoned_ = false;           // see abandon_write()
+  bool input_over_ = false;          // nothing more will come: a read need not wait for it
 
   // Of the step under way.
   int descriptor_ = -1;

@@ -93,7 +93,14 @@ class tls_op : public associated_op<NextLayer, Handler> {
  private:
   static void wait(tls_op&& op, tls_want want) {
     NextLayer& next_layer = op.io_object();
-    next_layer.async_wait(want == tls_want::read ? NextLayer::wait_read : NextLayer::wait_write, std::move(op));
+    tls_engine& engine = *op.engine_;
+    try {
+      next_layer.async_wait(want == tls_want::read ? NextLayer::wait_read : NextLayer::wait_write, std::move(op));
+    } catch (...) {
+      // No memory to wait: the operation ends here, and no other one may take over its record.
+      if constexpr (!Action::may_ignore_late_cancellation) engine.abandon_write();
+      throw;
+    }
   }
 
   void finish() {
