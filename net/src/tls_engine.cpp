@@ -294,11 +294,6 @@ tls_result tls_engine::write(int descriptor, std::span<const ::iovec> parts, std
   const std::size_t step_end = std::min(total, taken + tls_step_bytes_max);
   while (taken < step_end) {
     const std::span<const std::byte> record = next_record(parts, taken);
-    // A record that OpenSSL has is of the write it came from, which goes on with its own bytes or not at all.
-    if (record.size() < retry_bytes_) {
-      abandon_write();
-      return {tls_status::system, EPIPE};
-    }
     const std::size_t count = retry_bytes_ != 0 ? retry_bytes_ : std::min(record.size(), step_end - taken);
     const std::size_t left = step_end - taken - count;
     gathers_ = left != 0 && retry_bytes_ == 0 && !blocked_;

@@ -27,6 +27,7 @@
 #include <string_view>
 #include <utility>
 
+#include "support/chain_of_blocks.hpp"
 #include "support/loopback_pair.hpp"
 
 namespace slabbuf {
@@ -38,31 +39,11 @@ using net::const_chain_view;
 static_assert(std::random_access_iterator<chain_view::const_iterator>);
 static_assert(!std::is_final_v<chain_view> && !std::is_final_v<const_chain_view>);
 
-buffer text_buffer(local_pool& pool, std::string_view text) {
-  buffer made = pool.acquire(text.size());
-  if (!text.empty()) std::memcpy(made.data(), text.data(), text.size());
-  return made;
-}
-
-// So many blocks with one to three letters each, some of them in the middle of their block.
-buffer_chain chain_of(local_pool& pool, std::size_t blocks, std::string& expected) {
-  buffer_chain chain;
-  for (std::size_t index = 0; index < blocks; ++index) {
-    const std::string letters(index % 3 + 1, static_cast<char>('a' + index % 26));
-    shared_slice slice(text_buffer(pool, "#" + letters + "#"));
-    slice.trim_front(1);
-    slice.trim(letters.size());
-    chain.append(std::move(slice));
-    expected += letters;
-  }
-  return chain;
-}
-
 class chain_view_test : public ::testing::TestWithParam<std::size_t> {
  protected:
   local_pool pool_;
   std::string expected_;
-  buffer_chain chain_ = chain_of(pool_, GetParam(), expected_);
+  buffer_chain chain_ = support::chain_of_blocks(pool_, GetParam(), 3, expected_);
 };
 // Asio gathers 16, 64 or all of them at a time.
 INSTANTIATE_TEST_SUITE_P(blocks, chain_view_test, ::testing::Values(0, 1, 2, 16, 17, 64, 65, 1000),
@@ -145,7 +126,7 @@ TEST(chain_view_written_test, CountsAsWritten) {
 TEST(chain_view_iterator_test, GoesWhereItIsSent) {
   local_pool pool;
   std::string expected;
-  const buffer_chain chain = chain_of(pool, 10, expected);
+  const buffer_chain chain = support::chain_of_blocks(pool, 10, 3, expected);
   const const_chain_view view(chain);
   auto at = view.begin();
   EXPECT_EQ((at + 3) - at, 3);

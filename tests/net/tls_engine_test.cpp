@@ -379,12 +379,15 @@ TEST_F(TlsEngines, ARecordOfAWriteThatEndedIsNoOtherWrites) {
   }
   std::string received;
   read_all(client, line.ends[1], received);
+  server.begin_write();
+  EXPECT_EQ(server.held_bytes(), 0U);
   const ::iovec part{data.data(), 1};
   std::size_t taken = 0;
   result = server.write(line.ends[0], {&part, 1}, taken);
   EXPECT_EQ(result.status, tls_status::system);
   EXPECT_EQ(result.code, static_cast<unsigned long>(EPIPE));
   EXPECT_EQ(taken, 0U);
+  EXPECT_EQ(server.shutdown(line.ends[0]).code, static_cast<unsigned long>(EPIPE));
 }
 
 TEST_F(TlsEngines, AWriteThatTheSystemRefusesIsTheLastOne) {

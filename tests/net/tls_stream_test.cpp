@@ -30,21 +30,17 @@
 #include <utility>
 #include <vector>
 
+#include "support/chain_of_blocks.hpp"
 #include "support/tls_pair.hpp"
 
 namespace slabbuf {
 namespace {
 
+using support::buffer_of;
 using support::tls_contexts;
 using support::tls_pair;
 
 std::string_view text_of(const buffer& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
-buffer buffer_of(concurrent_pool& pool, std::string_view text) {
-  buffer made = pool.acquire(text.size());
-  std::memcpy(made.data(), text.data(), text.size());
-  return made;
-}
 
 // Bytes that differ at every position of a record and of a block.
 std::string pattern(std::size_t count, unsigned seed) {

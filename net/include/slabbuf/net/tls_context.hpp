@@ -17,8 +17,8 @@ namespace slabbuf::net {
 /// connection is made of it. Returns whether OpenSSL did what it was told.
 ///  - sessions are resumed by tickets alone: no cache in the server, which would keep every session;
 ///  - one ticket a handshake instead of two;
-///  - TLS_AES_128_GCM_SHA256 is preferred, by servers, too: a SHA-256 state takes 104 bytes less than a SHA-384
-///    one, and a connection keeps two of them;
+///  - TLS_AES_128_GCM_SHA256 is preferred, by servers, too: a SHA-256 state takes less than a SHA-384 one,
+///    and a connection keeps two of them;
 ///  - no compression, no renegotiation, TLS 1.2 at least.
 bool prepare_for_small_connections(SSL_CTX* context) noexcept;
 
@@ -27,7 +27,7 @@ bool prepare_for_small_connections(SSL_CTX* context) noexcept;
 bool set_server_name(SSL* connection, const std::string& name) noexcept;
 
 /// Frees the keys of the key exchange, which OpenSSL keeps as long as the connection and needs only for the handshake:
-/// 368 bytes with X25519, and a secret less in memory. A tls_stream does it when the handshake is done. Afterwards
+/// less memory, and a secret less in it. A tls_stream does it when the handshake is done. Afterwards
 /// SSL_get_peer_tmp_key() gives an empty key; SSL_get_negotiated_group() says what it always did.
 void forget_key_exchange(SSL* connection) noexcept;
 

@@ -34,21 +34,35 @@ std::size_t parts_of(const Buffers& buffers, ::iovec (&parts)[gather_max]) {
   return count;
 }
 
-class tls_handshake_action {
+/// What takes nothing from the connection before it completes.
+struct tls_receiving_action {
+  static auto cancellation_filter() noexcept { return asio::enable_total_cancellation(); }
+  static constexpr bool may_ignore_late_cancellation = true;
+  static void give_up(const tls_engine&) noexcept {}
+};
+
+/// What may have sent a part of something.
+struct tls_sending_action {
+  static auto cancellation_filter() noexcept { return asio::enable_partial_cancellation(); }
+  static constexpr bool may_ignore_late_cancellation = false;
+  static tls_want begin(tls_engine& engine) noexcept {
+    engine.begin_write();
+    return tls_want::nothing;
+  }
+  static void give_up(tls_engine& engine) noexcept { engine.abandon_write(); }
+};
+
+class tls_handshake_action : public tls_sending_action {
  public:
   explicit tls_handshake_action(bool is_server) noexcept : is_server_(is_server) {}
 
-  static auto cancellation_filter() noexcept { return asio::enable_partial_cancellation(); }
-  static constexpr bool may_ignore_late_cancellation = false;
-
   /// A server holds nothing until the client has sent something.
-  tls_want want(const tls_engine& engine) const noexcept {
+  tls_want begin(const tls_engine& engine) const noexcept {
     return is_server_ && !engine.may_read_now() ? tls_want::read : tls_want::nothing;
   }
   tls_want step(tls_engine& engine, int descriptor, asio::error_code& ec) const {
     return want_of(engine.handshake(descriptor, is_server_), ec);
   }
-  static void give_up(tls_engine& engine) noexcept { engine.abandon_write(); }
   template <class Complete>
   void complete(const asio::error_code& ec, Complete&& complete) const {
     complete(ec);
@@ -58,18 +72,13 @@ class tls_handshake_action {
   bool is_server_;
 };
 
-class tls_shutdown_action {
+class tls_shutdown_action : public tls_sending_action {
  public:
-  static auto cancellation_filter() noexcept { return asio::enable_partial_cancellation(); }
-  static constexpr bool may_ignore_late_cancellation = false;
-
-  static tls_want want(const tls_engine&) noexcept { return tls_want::nothing; }
   static tls_want step(tls_engine& engine, int descriptor, asio::error_code& ec) {
     const tls_want next = want_of(engine.shutdown(descriptor), ec);
     if (ec == asio::error::eof) ec.clear();  // the peer's close_notify is what was waited for
     return next;
   }
-  static void give_up(tls_engine& engine) noexcept { engine.abandon_write(); }
   template <class Complete>
   static void complete(const asio::error_code& ec, Complete&& complete) {
     complete(ec);
@@ -78,14 +87,11 @@ class tls_shutdown_action {
 
 /// Reads into the caller's buffers.
 template <class Buffers>
-class tls_read_action {
+class tls_read_action : public tls_receiving_action {
  public:
   explicit tls_read_action(const Buffers& buffers) : buffers_(buffers) {}
 
-  static auto cancellation_filter() noexcept { return asio::enable_total_cancellation(); }
-  static constexpr bool may_ignore_late_cancellation = true;
-
-  tls_want want(const tls_engine& engine) const {
+  tls_want begin(const tls_engine& engine) const {
     return engine.may_read_now() || asio::buffer_size(buffers_) == 0 ? tls_want::nothing : tls_want::read;
   }
   tls_want step(tls_engine& engine, int descriptor, asio::error_code& ec) {
@@ -93,7 +99,6 @@ class tls_read_action {
     const std::size_t count = parts_of<asio::mutable_buffer>(buffers_, parts);
     return count != 0 ? want_of(engine.read(descriptor, {parts, count}, bytes_), ec) : tls_want::nothing;
   }
-  static void give_up(const tls_engine&) noexcept {}
   template <class Complete>
   void complete(const asio::error_code& ec, Complete&& complete) const {
     complete(ec, bytes_);
@@ -106,14 +111,11 @@ class tls_read_action {
 
 /// Reads into a block that is taken when there is ciphertext.
 template <class Pool>
-class tls_read_block_action {
+class tls_read_block_action : public tls_receiving_action {
  public:
   tls_read_block_action(Pool& pool, read_limit limit) noexcept : pool_(&pool), limit_(limit) {}
 
-  static auto cancellation_filter() noexcept { return asio::enable_total_cancellation(); }
-  static constexpr bool may_ignore_late_cancellation = true;
-
-  static tls_want want(const tls_engine& engine) noexcept {
+  static tls_want begin(const tls_engine& engine) noexcept {
     return engine.may_read_now() ? tls_want::nothing : tls_want::read;
   }
   tls_want step(tls_engine& engine, int descriptor, asio::error_code& ec) {
@@ -137,7 +139,6 @@ class tls_read_block_action {
     }
     return next;
   }
-  static void give_up(const tls_engine&) noexcept {}
   template <class Complete>
   void complete(const asio::error_code& ec, Complete&& complete) {
     complete(ec, std::move(received_));
@@ -151,20 +152,15 @@ class tls_read_block_action {
 
 /// Writes some of the caller's buffers.
 template <class Buffers>
-class tls_write_action {
+class tls_write_action : public tls_sending_action {
  public:
   explicit tls_write_action(const Buffers& buffers) : buffers_(buffers) {}
 
-  static auto cancellation_filter() noexcept { return asio::enable_partial_cancellation(); }
-  static constexpr bool may_ignore_late_cancellation = false;
-
-  static tls_want want(const tls_engine&) noexcept { return tls_want::nothing; }
   tls_want step(tls_engine& engine, int descriptor, asio::error_code& ec) {
     ::iovec parts[gather_max];
     const std::size_t count = parts_of<asio::const_buffer>(buffers_, parts);
     return count != 0 ? want_of(engine.write(descriptor, {parts, count}, taken_), ec) : tls_want::nothing;
   }
-  static void give_up(tls_engine& engine) noexcept { engine.abandon_write(); }
   template <class Complete>
   void complete(const asio::error_code& ec, Complete&& complete) const {
     complete(ec, ec ? 0 : taken_);
@@ -177,14 +173,10 @@ class tls_write_action {
 
 /// Writes all of what it owns.
 template <class Source>
-class tls_write_all_action {
+class tls_write_all_action : public tls_sending_action {
  public:
   explicit tls_write_all_action(Source&& data) noexcept : data_(std::move(data)) {}
 
-  static auto cancellation_filter() noexcept { return asio::enable_partial_cancellation(); }
-  static constexpr bool may_ignore_late_cancellation = false;
-
-  static tls_want want(const tls_engine&) noexcept { return tls_want::nothing; }
   tls_want step(tls_engine& engine, int descriptor, asio::error_code& ec) {
     for (std::size_t step_bytes = 0; !data_.empty();) {
       ::iovec parts[gather_max];

@@ -83,6 +83,12 @@ class tls_engine {
   /// when all of that has been sent. Start with 0.
   tls_result write(int descriptor, std::span<const ::iovec> parts, std::size_t& taken) noexcept;
 
+  /// Before the first step of a write or a shutdown. Abandons a write that has neither ended nor gone on: it died for
+  /// want of memory to wait with, and OpenSSL has a record of it, which no other write may take for its own.
+  void begin_write() noexcept {
+    if (retry_bytes_ != 0) abandon_write();
+  }
+
   /// Sends close_notify, and receives the peer's: then done, or end_of_stream.
   tls_result shutdown(int descriptor) noexcept;
 

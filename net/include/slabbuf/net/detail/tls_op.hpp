@@ -3,7 +3,7 @@
 // Threads: as the stream: a read and a write may be under way at once, not on two threads at once.
 // Lifetime: next layer, engine and whatever the action refers to must live until the handler is called.
 //
-// An action says what is done: step() makes one, want() says whether the first one has to wait, complete() calls the
+// An action says what is done: step() makes one, begin() says whether the first one has to wait, complete() calls the
 // handler, and give_up() is for those that end early.
 #pragma once
 
@@ -61,7 +61,7 @@ class tls_op : public associated_op<NextLayer, Handler> {
 
   /// The first step, unless it has to wait. The handler is never called from in here.
   static void start(tls_op&& op) {
-    tls_want want = op.action_.want(*op.engine_);
+    tls_want want = op.action_.begin(*op.engine_);
     if (want == tls_want::nothing) want = op.action_.step(*op.engine_, op.descriptor(), op.ec_);
     if (want != tls_want::nothing) return wait(std::move(op), want);
     // An empty write completes without a system call, with memory from the handler's allocator: see async_write.hpp.
@@ -93,14 +93,7 @@ class tls_op : public associated_op<NextLayer, Handler> {
  private:
   static void wait(tls_op&& op, tls_want want) {
     NextLayer& next_layer = op.io_object();
-    tls_engine& engine = *op.engine_;
-    try {
-      next_layer.async_wait(want == tls_want::read ? NextLayer::wait_read : NextLayer::wait_write, std::move(op));
-    } catch (...) {
-      // No memory to wait: the operation ends here, and no other one may take over its record.
-      if constexpr (!Action::may_ignore_late_cancellation) engine.abandon_write();
-      throw;
-    }
+    next_layer.async_wait(want == tls_want::read ? NextLayer::wait_read : NextLayer::wait_write, std::move(op));
   }
 
   void finish() {
