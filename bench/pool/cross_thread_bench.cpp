@@ -3,7 +3,10 @@
 // a reader hands what it read to a worker?
 //
 //     CrossThread/SUBJECT     a producer gets 4 KiB and touches them, a consumer gives them back; a ring of
-//                             256 pointers between them, so that neither runs away
+//                             256 between them, so that neither runs away
+//
+// `array` hands pointers to blocks round, `array_handles` 24 bytes for each, as a buffer has: what the ring costs
+// before anything is allocated. `concurrent_pool` sends buffers, `concurrent_pool_address` pointers, like the heap.
 //
 // Time is wall time per buffer, both threads running.
 #include "baseline/blocks.hpp"
@@ -11,6 +14,7 @@
 
 #include <slabbuf/pool/buffer.hpp>
 #include <slabbuf/pool/concurrent_pool.hpp>
+#include <slabbuf/pool/pmr_resource.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -59,6 +63,45 @@ class ring {
   std::size_t seen_pushed_ = 0;
 };
 
+// The least possible. More blocks than can be on their way, in turn; `Owner` is made of a pointer.
+template <class Owner>
+struct array_source {
+  using owner = Owner;
+  owner get() {
+    std::byte* const got = blocks.get() + next++ % 512 * block_bytes;
+    *got = std::byte{1};
+    return owner(got);
+  }
+  std::unique_ptr<std::byte[]> blocks{new std::byte[512 * block_bytes]};
+  std::size_t next = 0;
+};
+
+struct nothing {
+  void operator()(std::byte*) const noexcept {}
+};
+using pointer = std::unique_ptr<std::byte, nothing>;
+
+// As large as a buffer, and empty when it has been moved from.
+struct handle {
+  handle() = default;
+  explicit handle(std::byte* block) noexcept : data(block), rest{1, 1} {}
+  handle(handle&& other) noexcept
+      : data(std::exchange(other.data, nullptr)),
+        rest{std::exchange(other.rest[0], 0), std::exchange(other.rest[1], 0)} {}
+  handle& operator=(handle&& other) noexcept {
+    data = std::exchange(other.data, nullptr);
+    rest[0] = std::exchange(other.rest[0], 0);
+    rest[1] = std::exchange(other.rest[1], 0);
+    return *this;
+  }
+  ~handle() = default;
+  explicit operator bool() const noexcept { return data != nullptr; }
+
+  std::byte* data = nullptr;
+  std::size_t rest[2]{};
+};
+static_assert(sizeof(handle) == sizeof(buffer));
+
 struct pool_source {
   using owner = buffer;
   buffer get() {
@@ -67,6 +110,22 @@ struct pool_source {
     return got;
   }
   concurrent_pool pool{{.zero = zeroing::none}};
+};
+
+struct address_source {
+  struct give_back {
+    void operator()(std::byte* block) const { resource->deallocate(block, block_bytes); }
+    static inline pmr_resource* resource = nullptr;
+  };
+  using owner = std::unique_ptr<std::byte, give_back>;
+  address_source() { give_back::resource = &addresses; }
+  owner get() {
+    owner got(static_cast<std::byte*>(addresses.allocate(block_bytes)));
+    *got = std::byte{1};
+    return got;
+  }
+  concurrent_pool pool{{.zero = zeroing::none}};
+  pmr_resource addresses{pool};
 };
 
 struct heap_source {
@@ -106,7 +165,10 @@ void cross_thread(benchmark::State& state) {
   consumer.join();
 }
 
+BENCHMARK(cross_thread<array_source<pointer>>)->Name("CrossThread/array/none")->UseRealTime();
+BENCHMARK(cross_thread<array_source<handle>>)->Name("CrossThread/array_handles/none")->UseRealTime();
 BENCHMARK(cross_thread<pool_source>)->Name("CrossThread/concurrent_pool/none")->UseRealTime();
+BENCHMARK(cross_thread<address_source>)->Name("CrossThread/concurrent_pool_address/none")->UseRealTime();
 BENCHMARK(cross_thread<heap_source>)->Name("CrossThread/new_delete/none")->UseRealTime();
 BENCHMARK(cross_thread<pmr_source>)->Name("CrossThread/pmr_synchronized/none")->UseRealTime();
 

@@ -4,12 +4,18 @@
 #include <slabbuf/pool/detail/page_map.hpp>
 #include <slabbuf/pool/failure.hpp>
 
+#include <algorithm>
+#include <new>
+
 namespace slabbuf::detail {
 namespace {
 
 // An empty slab is kept for the next burst; a second one goes back to the regions, where every
 // class can have it. One slab of hysteresis is enough: the caches above absorb what is smaller.
 constexpr std::uint32_t empty_slabs_kept = 1;
+
+// Blocks of a class in transfer: a batch on its way from each side, of the largest bins.
+constexpr std::size_t transfer_blocks_max = 2 * bin::room_max;
 
 void add(std::atomic<std::uint64_t>& counter, std::uint64_t value) noexcept {
   counter.fetch_add(value, std::memory_order_relaxed);
@@ -22,7 +28,7 @@ void subtract(std::atomic<std::uint64_t>& counter, std::uint64_t value) noexcept
 }  // namespace
 
 depot::depot(page_source& pages, std::size_t budget_bytes_max, const bin* classes, std::size_t class_count, bool shared,
-             std::size_t oversize_kept_bytes_max, hardening level)
+             std::size_t oversize_kept_bytes_max, hardening level, std::size_t transfer_bytes_max)
     : pages_(pages),
       budget_(budget_bytes_max),
       classes_(classes),
@@ -33,6 +39,8 @@ depot::depot(page_source& pages, std::size_t budget_bytes_max, const bin* classe
       level_(level) {
   for (std::size_t index = 0; index < class_count_; ++index) {
     depots_[index].geometry = slab_geometry::of(classes_[index].of.size, level);
+    depots_[index].transfer_max =
+        static_cast<std::uint32_t>(std::min(transfer_bytes_max / classes_[index].of.size, transfer_blocks_max));
     if (shared) depots_[index].mutex.enable();
   }
   if (shared) region_mutex_.enable();
@@ -62,6 +70,7 @@ depot::batch depot::take(std::size_t index, std::byte** blocks, std::uint32_t co
   std::uint32_t taken = 0;
   {
     const std::lock_guard lock(in.mutex);
+    taken = take_transfer(in, blocks, count);
     while (taken < count) {
       slab* from = in.partial.first;
       if (from == nullptr) from = grow(in, index);
@@ -88,10 +97,40 @@ void depot::put(std::size_t index, std::byte* const* blocks, std::uint32_t count
   class_depot& in = depots_[index];
   {
     const std::lock_guard lock(in.mutex);
-    for (std::uint32_t each = 0; each < count; ++each) put_one(in, index, blocks[each], lay_idle);
+    const std::uint32_t rest = count - (lay_idle ? 0 : put_transfer(in, blocks, count));
+    for (std::uint32_t each = 0; each < rest; ++each) put_one(in, index, blocks[each], lay_idle);
     subtract(in.blocks_out, count);
   }
   budget_.refund(classes_[index].of.size * count);
+}
+
+// The newest ones. Returns how many.
+std::uint32_t depot::take_transfer(class_depot& in, std::byte** blocks, std::uint32_t count) noexcept {
+  const std::uint32_t taken = std::min(count, in.transfer_count);
+  in.transfer_count -= taken;
+  in.transfer_unneeded = std::min(in.transfer_unneeded, in.transfer_count);
+  std::copy_n(in.transfer.get() + in.transfer_count, taken, blocks);
+  return taken;
+}
+
+// The last ones, which are the newest. Returns how many. None where memory is short: there every free block shall be
+// in its slab, whose pages others can have.
+std::uint32_t depot::put_transfer(class_depot& in, std::byte* const* blocks, std::uint32_t count) noexcept {
+  if (in.transfer_max == 0 || slab_bytes() > budget_.bytes_max() / 2) return 0;
+  if (in.transfer == nullptr) in.transfer.reset(new (std::nothrow) std::byte*[in.transfer_max]);
+  if (in.transfer == nullptr) return 0;
+  const std::uint32_t put = std::min(count, in.transfer_max - in.transfer_count);
+  std::copy_n(blocks + count - put, put, in.transfer.get() + in.transfer_count);
+  in.transfer_count += put;
+  return put;
+}
+
+// Puts the oldest `count` into their slabs.
+void depot::end_transfer(class_depot& in, std::size_t index, std::uint32_t count) noexcept {
+  for (std::uint32_t each = 0; each < count; ++each) put_one(in, index, in.transfer[each], true);
+  std::copy(in.transfer.get() + count, in.transfer.get() + in.transfer_count, in.transfer.get());
+  in.transfer_count -= count;
+  in.transfer_unneeded = in.transfer_count;
 }
 
 void depot::put_one(class_depot& in, std::size_t index, std::byte* block, bool lay_idle) noexcept {
@@ -281,6 +320,7 @@ std::size_t depot::trim(bool only_idle) noexcept {
   for (std::size_t index = 0; index < class_count_; ++index) {
     class_depot& in = depots_[index];
     const std::lock_guard lock(in.mutex);
+    end_transfer(in, index, only_idle ? in.transfer_unneeded : in.transfer_count);
     for (slab* each = in.full.first; only_idle && each != nullptr; each = each->next) static_cast<void>(each->idle());
     for (slab* each = in.partial.first; each != nullptr;) {
       slab* const next = each->next;
@@ -344,7 +384,7 @@ bool depot::check_invariants() noexcept {
   for (std::size_t index = 0; index < class_count_; ++index) {
     class_depot& in = depots_[index];
     const std::lock_guard lock(in.mutex);
-    std::uint64_t out = 0;
+    std::uint64_t taken = 0;  // from slabs
     std::uint64_t slabs = 0;
     std::uint32_t empties = 0;
     for (const slab_list* const list : {&in.partial, &in.full}) {
@@ -354,12 +394,14 @@ bool depot::check_invariants() noexcept {
         if (free_count != each->free_count || (free_count == 0) != (list == &in.full)) return false;
         if (each->owner != &classes_[index].of || page_map::find(each->base) != each) return false;
         if (!each->free_blocks_have_no_owners()) return false;
-        out += each->block_count - free_count;
+        taken += each->block_count - free_count;
         empties += free_count == each->block_count ? 1 : 0;
         ++slabs;
         resident_pages += each->resident_pages;
       }
     }
+    if (in.transfer_count > in.transfer_max || taken < in.transfer_count) return false;
+    const std::uint64_t out = taken - in.transfer_count;
     if (out != in.blocks_out || slabs != in.slab_count || empties != in.empty_count) return false;
     charged += out * classes_[index].of.size;
   }

@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/pool/detail/pool_core.hpp>
 
+#include <slabbuf/pool/detail/live_pools.hpp>
 #include <slabbuf/pool/detail/memory_marks.hpp>
 #include <slabbuf/pool/detail/page_map.hpp>
 #include <slabbuf/pool/detail/random.hpp>
 #include <slabbuf/pool/detail/slab.hpp>
 #include <slabbuf/pool/failure.hpp>
 
-#include <pthread.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 namespace slabbuf::detail {
 namespace {
@@ -29,119 +26,6 @@ constexpr std::chrono::milliseconds decay_max = std::chrono::hours(24 * 365);
 std::uint64_t next_pool_id() noexcept {
   static constinit std::atomic<std::uint64_t> last{0};
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
-}
-
-}  // namespace
-
-// The shared pools that exist, and their places. A thread that exits finds out here which of its caches
-// still belong to somebody. Trivially destructible: threads may exit after static objects are gone.
-class live_pools {
- public:
-  void lock() noexcept { mutex_.lock(); }
-  void unlock() noexcept { mutex_.unlock(); }
-
-  /// Returns the place that is the pool's in every thread; pool_slots when it wants none or all are taken.
-  std::size_t add(pool_core& pool, bool wants_place) noexcept {
-    const std::lock_guard lock(mutex_);
-    pool.next_live = first_;
-    first_ = &pool;
-    if (!wants_place) return pool_slots;
-    for (std::size_t slot = 0; slot < pool_slots; ++slot) {
-      if (!std::exchange(slot_taken_[slot], true)) return slot;
-    }
-    return pool_slots;
-  }
-
-  /// Closes the pool's place in every thread: those that exit meanwhile wait, so their places are there.
-  void remove(pool_core& pool) noexcept {
-    const std::lock_guard lock(mutex_);
-    pool_core** link = &first_;
-    while (*link != &pool) link = &(*link)->next_live;
-    *link = pool.next_live;
-    pool.close_slots();
-    if (pool.slot_ != pool_slots) slot_taken_[pool.slot_] = false;
-  }
-
-  /// Calls `action` with the pool of this id, if it exists; it cannot die meanwhile.
-  template <class Action>
-  bool with(std::uint64_t id, Action action) noexcept {
-    const std::lock_guard lock(mutex_);
-    for (pool_core* each = first_; each != nullptr; each = each->next_live) {
-      if (each->id() != id) continue;
-      action(*each);
-      return true;
-    }
-    return false;
-  }
-
- private:
-  std::mutex mutex_;
-  pool_core* first_ = nullptr;
-  std::array<bool, pool_slots> slot_taken_{};
-};
-
-namespace {
-
-constinit live_pools live;
-
-// A child must find the list of pools whole: another thread may be in the middle of it while this one forks.
-// What else a child of a threaded program must leave alone, pool/README.md says.
-void guard_against_fork() {
-  static const int result = ::pthread_atfork([] { live.lock(); }, [] { live.unlock(); }, [] { live.unlock(); });
-  static_cast<void>(result);  // no memory: a child could hang, as it could in malloc
-}
-
-// The caches of one thread, one for each pool it has used.
-class attachments {
- public:
-  attachments() = default;
-  attachments(const attachments&) = delete;
-  attachments& operator=(const attachments&) = delete;
-  ~attachments();
-
-  thread_cache* find(std::uint64_t pool_id) const noexcept {
-    const auto found =
-        std::find_if(list_.begin(), list_.end(), [&](const auto& each) { return each.pool_id == pool_id; });
-    return found != list_.end() ? found->cache : nullptr;
-  }
-
-  // Makes sure that add() cannot fail. False when there is no memory.
-  bool reserve() noexcept {
-    if (list_.size() < list_.capacity()) return true;
-    std::erase_if(list_, [](const auto& each) { return !live.with(each.pool_id, [](pool_core&) {}); });
-    try {
-      list_.reserve(std::max<std::size_t>(4, 2 * list_.size()));
-    } catch (const std::bad_alloc&) {
-      return false;
-    }
-    return true;
-  }
-
-  void add(std::uint64_t pool_id, thread_cache* cache) noexcept { list_.push_back({pool_id, cache}); }
-
- private:
-  struct attachment {
-    std::uint64_t pool_id;
-    thread_cache* cache;
-  };
-  std::vector<attachment> list_;
-  const ::pid_t process_ = ::getpid();
-};
-
-// Set when the thread's attachments are gone: what it still releases goes straight to the depot.
-constinit thread_local bool thread_is_exiting = false;
-thread_local attachments attachments_of_thread;
-
-attachments::~attachments() {
-  thread_is_exiting = true;
-  // In a child of fork() the caches belong to the parent's pools, whose locks nobody there will ever open.
-  if (::getpid() != process_) return;
-  for (const attachment& each : list_) {
-    live.with(each.pool_id, [&](pool_core& pool) {
-      each.cache->close();
-      pool.detach(each.cache);
-    });
-  }
 }
 
 std::size_t checked_budget(const pool_options& options) {
@@ -216,7 +100,9 @@ pool_core::pool_core(const pool_options& options, bool shared)
       own_pages_(make_own_pages(options)),
       // Hardened, none is kept: whoever writes to a released one finds no memory there.
       depot_(pages_of(options, own_pages_), checked_budget(options), classes_, table_.count(), shared,
-             options.harden == hardening::off ? cache_bytes_max_ : 0, options.harden),
+             options.harden == hardening::off ? cache_bytes_max_ : 0, options.harden,
+             // Checked, none is in transfer: only a slab knows of every block whether it is free.
+             checks_ == nullptr ? cache_bytes_max_ / 2 : 0),
       block_bytes_max_([&] {
         std::size_t index = table_.count() - 1;
         while (table_.size_of(index) > options.budget_bytes_max) --index;
@@ -228,9 +114,8 @@ pool_core::pool_core(const pool_options& options, bool shared)
       decay_period_(std::clamp<std::chrono::milliseconds>(options.decay, std::chrono::milliseconds(0), decay_max)),
       next_decay_((std::chrono::steady_clock::now() + decay_period_).time_since_epoch().count()) {
   if (shared) {
-    guard_against_fork();
     const bool open = checks_ == nullptr;
-    slot_ = live.add(*this, open);  // nothing that throws comes after it
+    slot_ = live_pools::of_process().add(*this, open);  // nothing that throws comes after it
     slot_in_thread_ = slot_offset(slot_);
     for (std::size_t index = 0; index <= table_.count(); ++index) classes_[index].of.slot = slot_in_thread_;
     return;
@@ -243,7 +128,7 @@ pool_core::pool_core(const pool_options& options, bool shared)
 
 pool_core::~pool_core() {
   if (has_waiters()) report_misuse({misuse::pool_died_in_use, this, waiting_.load(), 0});
-  if (shared()) live.remove(*this);
+  if (shared()) live_pools::of_process().remove(*this);
   while (caches_ != nullptr) detach(caches_);
 
   std::uint64_t in_use = depot_.oversize().in_use;
@@ -353,65 +238,6 @@ thread_cache::taken pool_core::take_uncached(std::size_t index) noexcept {
   if (got.count == 0) return {nullptr, got.why};
   uncached_acquired_[index].fetch_add(1, std::memory_order_relaxed);
   return {block, refusal::none, sample_uncached()};
-}
-
-void pool_core::wait(waiter& added) noexcept {
-  {
-    const std::lock_guard lock(line_mutex_);
-    line_.push_back(added);
-    waiting_.fetch_add(1);
-  }
-  // From here on nothing is cached any more, and what was goes to the depot. `added` may be gone already.
-  reclaim();
-  serve();
-}
-
-bool pool_core::stop_waiting(waiter& removed) noexcept {
-  {
-    const std::lock_guard lock(line_mutex_);
-    if (!removed.in_line) return false;
-    line_.remove(removed);
-    waiting_.fetch_sub(1);
-  }
-  serve();  // the next one may want less
-  return true;
-}
-
-// Gives the first in line what it waits for, and the next ones, as far as the budget goes. No lock of the
-// pool is held by the caller.
-void pool_core::serve() noexcept {
-  if (waiting_.load() == 0) return;
-  const std::lock_guard lock(line_mutex_);
-  while (waiter* const first = line_.first()) {
-    take_for(*first);
-    if (first->block == nullptr && first->why == refusal::budget) {
-      first->why = refusal::none;
-      return;
-    }
-    line_.remove(*first);
-    waiting_.fetch_sub(1);
-    first->told(*first);
-  }
-}
-
-void pool_core::take_for(waiter& first) noexcept {
-  const std::size_t index = table_.find(first.size);
-  thread_cache::taken got{};
-  if (index != size_class_table::npos) {
-    got = take_uncached(index);
-  } else {
-    const depot::oversize_block made = depot_.take_oversize(first.size, &classes_[table_.count()].of);
-    got = {made.data, made.why, made.data != nullptr && sample_uncached()};
-  }
-  first.block = got.block;
-  first.why = got.why;
-  first.sampled = got.sampled;
-}
-
-pool_core::taken pool_core::collect(waiter& told) noexcept {
-  const std::size_t index = table_.find(told.size);
-  return hand_out({std::exchange(told.block, nullptr), refusal::none, told.sampled},
-                  index != size_class_table::npos ? index : table_.count(), told.size);
 }
 
 bool pool_core::can_ever_have(std::size_t size) const noexcept {
@@ -542,12 +368,13 @@ thread_cache* pool_core::add(std::unique_ptr<thread_cache> made) noexcept {
 // Made on first use. Null when this thread cannot have one.
 thread_cache* pool_core::cache_of_this_thread() noexcept {
   if (local_cache_ != nullptr) return local_cache_;
-  if (thread_is_exiting) return nullptr;
-  if (thread_cache* const found = attachments_of_thread.find(id_)) return found;
-  if (!attachments_of_thread.reserve()) return nullptr;
+  caches_of_thread* const others = caches_of_thread::here();
+  if (others == nullptr) return nullptr;
+  if (thread_cache* const found = others->find(id_)) return found;
+  if (!others->reserve()) return nullptr;
   thread_cache* const made =
       add(thread_cache::make_of_thread(depot_, classes_, table_.count(), cache_options(), cache_room_, slot_));
-  if (made != nullptr) attachments_of_thread.add(id_, made);
+  if (made != nullptr) others->add(id_, made);
   return made;
 }
 
@@ -575,62 +402,6 @@ void pool_core::take_apart(thread_cache& leaving) noexcept {
   if (cache->next != nullptr) cache->next->previous = cache->previous;
 }
 
-void pool_core::stats(pool_stats& into) const noexcept {
-  const depot::oversize_counts oversize = depot_.oversize();
-  const memory_budget& budget = depot_.budget();
-  into.acquired = into.oversize = oversize.acquired;
-  into.hits = into.misses = into.slabs = into.threads = 0;
-  into.cached = oversize.kept;
-  into.cached_bytes = oversize.kept_bytes;
-  into.in_use = into.oversize_in_use = oversize.in_use;
-  into.in_use_bytes = into.oversize_bytes = oversize.in_use_bytes;
-  into.slab_bytes = depot_.slab_bytes();
-  into.resident_bytes = depot_.resident_bytes();
-  into.retained_bytes = depot_.retained_bytes();
-  into.samples_dropped = samples_ != nullptr ? samples_->dropped() : 0;
-  into.refused = refused_.load(std::memory_order_relaxed);
-  into.uncached = uncached_.load(std::memory_order_relaxed);
-  into.bytes = budget.charged();
-  into.bytes_high_water = budget.charged_high_water();
-  into.budget_bytes_max = budget.bytes_max();
-  into.backing_refused = depot_.backing_refused();
-  into.class_count = table_.count();
-
-  const std::lock_guard lock(caches_mutex_);
-  for (const thread_cache* each = caches_; each != nullptr; each = each->next) ++into.threads;
-  for (std::size_t index = 0; index < into.class_count; ++index) {
-    class_stats& one = into.class_storage[index];
-    const std::uint64_t uncached = uncached_acquired_[index].load(std::memory_order_relaxed);
-    one = {};
-    one.size = classes_[index].of.size;
-    one.acquired = retired_[index].acquired + uncached;
-    one.misses = retired_[index].misses + uncached;
-    for (const thread_cache* each = caches_; each != nullptr; each = each->next) {
-      one.acquired += each->acquired(index);
-      one.misses += each->misses(index);
-      one.cached += each->depth(index);
-    }
-    // Most programs use few of the classes.
-    one.slabs = depot_.slab_count(index);
-    into.slabs += one.slabs;
-    if (one.acquired == 0) continue;
-    one.high_water = depot_.blocks_out_high_water(index);
-    const std::uint64_t out = depot_.blocks_out(index);
-    one.in_use = out > one.cached ? out - one.cached : 0;  // a batch in flight is not counted twice
-    one.released = one.acquired > one.in_use ? one.acquired - one.in_use : 0;
-    one.hits = one.acquired > one.misses ? one.acquired - one.misses : 0;
-
-    into.acquired += one.acquired;
-    into.hits += one.hits;
-    into.misses += one.misses;
-    into.in_use += one.in_use;
-    into.in_use_bytes += one.in_use * one.size;
-    into.cached += one.cached;
-    into.cached_bytes += one.cached * one.size;
-  }
-  into.released = into.acquired > into.in_use ? into.acquired - into.in_use : 0;
-}
-
 std::size_t pool_core::trim() noexcept {
   empty_caches();
   return depot_.trim();
@@ -649,16 +420,6 @@ std::size_t pool_core::decay(std::chrono::steady_clock::time_point now) noexcept
     for (thread_cache* each = caches_; each != nullptr; each = each->next) each->reclaim(true);
   }
   return depot_.trim(true);
-}
-
-bool pool_core::check_invariants() noexcept {
-  if (!depot_.check_invariants()) return false;
-  pool_stats now;
-  stats(now);
-  if (now.acquired != now.released + now.in_use) return false;
-  if (now.acquired != now.hits + now.misses + now.oversize) return false;
-  if (now.bytes > now.budget_bytes_max || now.bytes_high_water < now.bytes) return false;
-  return now.bytes == now.in_use_bytes + now.cached_bytes;
 }
 
 }  // namespace slabbuf::detail

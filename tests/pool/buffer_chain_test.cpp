@@ -4,6 +4,7 @@
 #include <slabbuf/pool/buffer_chain.hpp>
 
 #include "support/both_pools.hpp"
+#include "support/chain_expectations.hpp"
 #include "support/counting_allocator.hpp"
 #include "support/seeded_random.hpp"
 
@@ -31,7 +32,13 @@
 namespace slabbuf {
 namespace {
 
-using support::seeded_random;
+using support::buffer_of;
+using support::bytes;
+using support::bytes_of;
+using support::expect_shows;
+using support::fill;
+using support::is_zero;
+using support::text_of;
 using support::with_budget;
 using support::with_zeroing;
 
@@ -44,69 +51,11 @@ static_assert(std::is_trivially_copyable_v<buffer_chain::const_spans> && sizeof(
 static_assert(std::is_trivially_copyable_v<buffer_chain::room_spans> && sizeof(buffer_chain::room_spans) <= 24);
 static_assert(std::random_access_iterator<buffer_chain::const_spans::iterator>);
 
-std::string text(const buffer_chain& of) {
-  std::string all;
-  for (const std::span<const std::byte> each : of.spans())
-    all.append(reinterpret_cast<const char*>(each.data()), each.size());
-  return all;
-}
-
-std::span<const std::byte> bytes(std::string_view of) { return std::as_bytes(std::span(of)); }
-
-template <class Pool>
-buffer buffer_of(Pool& pool, std::string_view what) {
-  buffer made = pool.acquire(what.size());
-  if (!what.empty()) std::memcpy(made.writable(what.size()).data(), what.data(), what.size());
-  return made;
-}
-
 template <class Pool>
 buffer_chain chain_of(Pool& pool, std::initializer_list<std::string_view> pieces) {
   buffer_chain made;
   for (const std::string_view each : pieces) made.append(buffer_of(pool, each));
   return made;
-}
-
-void fill(const buffer_chain::room_spans& room, std::string_view with) {
-  for (const std::span<std::byte> each : room) {
-    const std::size_t count = std::min(each.size(), with.size());
-    std::memcpy(each.data(), with.data(), count);
-    with.remove_prefix(count);
-  }
-  ASSERT_TRUE(with.empty()) << "no room for it";
-}
-
-std::size_t bytes_of(const buffer_chain::room_spans& room) {
-  std::size_t sum = 0;
-  for (const std::span<std::byte> each : room) sum += each.size();
-  return sum;
-}
-
-// Everything a chain says of itself, from every side.
-void expect_shows(const buffer_chain& tested, const std::string& expected) {
-  ASSERT_EQ(tested.size(), expected.size());
-  ASSERT_EQ(tested.empty(), expected.empty());
-  ASSERT_EQ(text(tested), expected);
-  ASSERT_EQ(tested.spans().size(), tested.block_count());
-  ASSERT_EQ(tested.pieces().size(), tested.block_count());
-  std::size_t sum = 0;
-  std::size_t index = 0;
-  std::size_t pinned_bytes = 0;
-  for (const buffer_chain::piece& each : tested.pieces()) {
-    ASSERT_NE(each.size(), 0U) << "an empty piece";
-    ASSERT_EQ(tested.spans()[index].data(), each.data());
-    ASSERT_EQ(tested.spans()[index].size(), each.size());
-    ASSERT_LE(each.written, each.capacity);
-    sum += each.size();
-    pinned_bytes += each.capacity;
-    ++index;
-  }
-  ASSERT_EQ(sum, tested.size());
-  ASSERT_EQ(tested.pinned_bytes(), pinned_bytes);
-}
-
-bool is_zero(std::span<const std::byte> memory) {
-  return std::all_of(memory.begin(), memory.end(), [](std::byte each) { return each == std::byte{0}; });
 }
 
 template <class Action>
@@ -570,114 +519,6 @@ TYPED_TEST(buffer_chain_test, AQueueOfSteadyLengthTakesNothingButItsBlocks) {
   }
 }
 
-// The states a failure is tried on: inside, outside, with spare blocks, split in the middle.
-template <class Pool>
-buffer_chain several(Pool& pool, std::size_t piece_count) {
-  buffer_chain made;
-  for (std::size_t index = 0; index < piece_count; ++index) made.append(buffer_of(pool, "abc"));
-  return made;
-}
-
-// Every action with no budget left for it: it throws, and the chain is what it was.
-TYPED_TEST(buffer_chain_test, WhenTheBudgetSaysNoNothingHasChanged) {
-  pool_options options = with_budget(64 << 10);
-  options.size_classes = {4, 16, 4096, 16384};
-  TypeParam pool(options);
-  const std::function<void(buffer_chain&)> actions[] = {
-      [](buffer_chain& of) { of.coalesce(); }, [](buffer_chain& of) { of.coalesce(5); },
-      [&](buffer_chain& of) { of.append_copy(pool, bytes(std::string(30'000, 'x'))); },
-      [&](buffer_chain& of) { of.prepare(pool, 30'000); }, [&](buffer_chain& of) { of.prepare(pool, SIZE_MAX); }};
-  for (const std::size_t piece_count : std::initializer_list<std::size_t>{2, 4, 5, 100}) {
-    buffer_chain tested = several(pool, piece_count);
-    const std::string expected = text(tested);
-    std::vector<buffer> rest;
-    while (buffer one = pool.try_acquire(16384)) rest.push_back(std::move(one));
-    while (buffer one = pool.try_acquire(4)) rest.push_back(std::move(one));
-    const pool_stats before = pool.stats();
-    for (const auto& action : actions) {
-      EXPECT_THROW(action(tested), budget_exceeded);
-      expect_shows(tested, expected);
-      EXPECT_EQ(tested.block_count(), piece_count);
-      EXPECT_EQ(tested.prepared_bytes(), 0U);
-      EXPECT_EQ(pool.stats().in_use, before.in_use);
-    }
-    // The same when a part of it could be had.
-    rest.front().release();
-    for (const auto& action : {actions[2], actions[3], actions[4]}) {
-      EXPECT_THROW(action(tested), budget_exceeded);
-      expect_shows(tested, expected);
-      EXPECT_EQ(pool.stats().in_use, before.in_use - 1) << "what could be had went back";
-    }
-    // What was prepared stays so when more is not to be had.
-    rest.resize(rest.size() - std::min<std::size_t>(rest.size(), 8));
-    tested.prepare(pool, 3);
-    EXPECT_THROW(tested.prepare(pool, SIZE_MAX / 2), budget_exceeded);
-    fill(tested.prepared(), "xyz");
-    tested.commit(3);
-    expect_shows(tested, expected + "xyz");
-  }
-  EXPECT_TRUE(pool.check_invariants());
-}
-
-// Every allocation of every action fails once, with a budget that leaves no block for the array of pieces.
-TYPED_TEST(buffer_chain_test, WhenTheHeapSaysNoNothingHasChangedOrIsLost) {
-  if (!support::heap_counting_available()) GTEST_SKIP() << "the heap is somebody else's";
-  using action = std::function<void(TypeParam&, buffer_chain&, buffer&, shared_slice&, buffer_chain&)>;
-  const std::pair<action, std::string> actions[] = {
-      {[](auto&, auto& of, auto& one, auto&, auto&) { of.append(std::move(one)); }, "append buffer"},
-      {[](auto&, auto& of, auto& one, auto&, auto&) { of.prepend(std::move(one)); }, "prepend buffer"},
-      {[](auto&, auto& of, auto&, auto& slice, auto&) { of.append(std::move(slice)); }, "append slice"},
-      {[](auto&, auto& of, auto&, auto& slice, auto&) { of.prepend(std::move(slice)); }, "prepend slice"},
-      {[](auto&, auto& of, auto&, auto&, auto& chain) { of.append(std::move(chain)); }, "append chain"},
-      {[](auto&, auto& of, auto&, auto&, auto& chain) { of.prepend(std::move(chain)); }, "prepend chain"},
-      {[](auto&, auto& of, auto&, auto&, auto&) { static_cast<void>(of.split(of.size() - 1)); }, "split"},
-      {[](auto&, auto& of, auto&, auto&, auto&) { static_cast<void>(of.share(1, of.size() - 2)); }, "share"},
-      {[](auto& pool, auto& of, auto&, auto&, auto&) { of.append_copy(pool, bytes("0123456789")); }, "append_copy"}};
-  for (const auto& [act, name] : actions) {
-    for (const std::size_t piece_count : std::initializer_list<std::size_t>{1, 4, 8, 20}) {
-      SCOPED_TRACE(name + " at " + std::to_string(piece_count));
-      bool failed = true;
-      for (std::uint64_t nth = 1; failed; ++nth) {
-        ASSERT_LT(nth, 20U);
-        pool_options options;
-        options.size_classes = {4, 64};  // no class has room for an array
-        TypeParam pool(options);
-        buffer_chain tested = several(pool, piece_count);
-        buffer one = buffer_of(pool, "xyz");
-        shared_slice slice(buffer_of(pool, "xyz"));
-        buffer_chain chain = several(pool, 6);
-        const std::string expected = text(tested);
-        const std::uint64_t in_use_before = pool.stats().in_use;
-        bool threw = false;
-        {
-          const support::failing_heap failing(nth, support::heap_failure::once);
-          try {
-            act(pool, tested, one, slice, chain);
-          } catch (const std::bad_alloc&) {
-            threw = true;
-          }
-          failed = failing.failed();
-        }
-        if (threw) {
-          EXPECT_TRUE(failed);
-          expect_shows(tested, expected);
-          EXPECT_EQ(tested.block_count(), piece_count);
-          EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(std::as_const(one).data()), one.size()), "xyz");
-          EXPECT_EQ(slice.size(), 3U);
-          expect_shows(chain, text(several(pool, 6)));
-          EXPECT_EQ(pool.stats().in_use, in_use_before);
-        }
-        tested.clear();
-        chain.clear();
-        one.release();
-        slice.release();
-        EXPECT_EQ(pool.stats().in_use, 0U);
-        EXPECT_TRUE(pool.check_invariants());
-      }
-    }
-  }
-}
-
 // The pool has no block for the array: the heap has.
 TYPED_TEST(buffer_chain_test, ItsArrayComesFromTheHeapWhenThePoolHasNone) {
   TypeParam pool(with_budget(1024));
@@ -720,196 +561,6 @@ TYPED_TEST(buffer_chain_test, OversizeAndSampledAndHardenedBlocks) {
     EXPECT_EQ(pool.stats().in_use, 0U);
     EXPECT_TRUE(pool.check_invariants());
   }
-}
-
-// Two chains and the strings they should show; everything that can be done to them, at random, in a pool whose fresh
-// buffers must be zero throughout.
-template <class Pool>
-class model {
- public:
-  model(const pool_options& options, std::uint64_t seed) : random_(seed), pool_(options) {}
-
-  void run(int steps) {
-    for (int each = 0; each < steps; ++each) {
-      step();
-      ASSERT_NO_FATAL_FAILURE(expect_shows(chain_[0], text_[0])) << "step " << each;
-      ASSERT_NO_FATAL_FAILURE(expect_shows(chain_[1], text_[1])) << "step " << each;
-      if (random_.one_in(100)) {
-        ASSERT_TRUE(pool_.check_invariants());
-        std::swap(chain_[0], chain_[1]);
-        std::swap(text_[0], text_[1]);
-      }
-    }
-    chain_[0].clear();
-    chain_[1].clear();
-    kept_.clear();
-    EXPECT_EQ(pool_.stats().in_use, 0U);
-    EXPECT_TRUE(pool_.check_invariants());
-    EXPECT_EQ(dirty_count_, 0U);
-  }
-
- private:
-  std::string random_text() {
-    std::string made(random_.one_in(8) ? random_.between(0, 1) : random_.magnitude(random_.one_in(50) ? 16 : 8), ' ');
-    for (char& each : made) each = static_cast<char>('a' + random_.between(0, 25));
-    return made;
-  }
-
-  buffer fresh(const std::string& what) {
-    buffer made = pool_.acquire(what.size());
-    dirty_count_ += is_zero(made.prepare()) ? 0U : 1U;
-    made.commit(made.size());
-    std::memcpy(made.data(), what.data(), what.size());
-    return made;
-  }
-
-  void step() {
-    const std::size_t which = random_.between(0, 1);
-    buffer_chain& chain = chain_[which];
-    std::string& text = text_[which];
-    buffer_chain& other = chain_[1 - which];
-    std::string& other_text = text_[1 - which];
-    const std::size_t count = random_.between(0, text.size());
-    const std::string added = random_text();
-    // Long ones take long to compare.
-    switch (random_.between(0, text.size() > 20'000 ? 6 : 21)) {
-      case 0:
-      case 1:
-        chain.consume(count);
-        text.erase(0, count);
-        break;
-      case 2:
-        chain.trim(count);
-        text.resize(count);
-        break;
-      case 3:
-        chain.clear();
-        text.clear();
-        break;
-      case 4:
-        other = chain.split(count);
-        other_text = text.substr(0, count);
-        text.erase(0, count);
-        break;
-      case 5: {
-        buffer_chain front = chain.split(count);
-        front.append(std::move(chain));
-        chain = std::move(front);
-        break;
-      }
-      case 6: {
-        std::string out(count, ' ');
-        const std::size_t position = random_.between(0, text.size() - count);
-        chain.copy_out(std::as_writable_bytes(std::span(out)), position);
-        ASSERT_EQ(out, text.substr(position, count));
-        break;
-      }
-      case 7:
-      case 8:
-        chain.append(fresh(added));
-        text += added;
-        break;
-      case 9:
-        chain.prepend(fresh(added));
-        text = added + text;
-        break;
-      case 10:
-        chain.append_copy(pool_, bytes(added));
-        text += added;
-        break;
-      case 11:
-        chain.append(std::move(other));
-        text += other_text;
-        other_text.clear();
-        break;
-      case 12:
-        chain.prepend(std::move(other));
-        text = other_text + text;
-        other_text.clear();
-        break;
-      case 13: {
-        const std::size_t position = random_.between(0, text.size() - count);
-        other = chain.share(position, count);
-        other_text = text.substr(position, count);
-        break;
-      }
-      case 14: {
-        const std::size_t position = random_.between(0, text.size() - count);
-        other.append(chain.share(position, count));
-        other_text += text.substr(position, count);
-        break;
-      }
-      case 15: {
-        const std::span<const std::byte> front = chain.coalesce(count);
-        ASSERT_EQ(std::string_view(reinterpret_cast<const char*>(front.data()), front.size()), text.substr(0, count));
-        break;
-      }
-      case 16: {
-        shared_slice slice(fresh(added));
-        const std::size_t position = random_.between(0, slice.size());
-        const std::size_t length = random_.between(0, slice.size() - position);
-        kept_.push_back(slice.share());
-        if (random_.one_in(2)) {
-          chain.append(slice.share(position, length));
-          text += added.substr(position, length);
-        } else {
-          chain.prepend(slice.share(position, length));
-          text = added.substr(position, length) + text;
-        }
-        if (kept_.size() > 20) kept_.erase(kept_.begin() + static_cast<std::ptrdiff_t>(random_.between(0, 20)));
-        break;
-      }
-      case 17:
-      case 18: {
-        const std::size_t committed = random_.between(0, added.size());
-        chain.prepare(pool_, added.size());
-        ASSERT_EQ(bytes_of(chain.prepared()), added.size());
-        fill(chain.prepared(), added.substr(0, committed));
-        if (random_.one_in(3)) {
-          chain.consume(count);
-          text.erase(0, count);
-        }
-        chain.commit(committed);
-        text += added.substr(0, committed);
-        break;
-      }
-      case 19:
-        fill(chain.prepare(pool_, added.size()), added);  // and something else comes instead of commit()
-        break;
-      case 20: {
-        buffer_chain moved = std::move(chain);
-        chain = std::move(moved);
-        break;
-      }
-      default: {
-        const buffer probe = fresh(added);
-        const pool_stats now = pool_.stats();
-        ASSERT_GE(now.in_use, 1U);
-      }
-    }
-  }
-
-  seeded_random random_;
-  Pool pool_;
-  buffer_chain chain_[2];
-  std::string text_[2];
-  std::vector<shared_slice> kept_;
-  std::uint64_t dirty_count_ = 0;
-};
-
-TYPED_TEST(buffer_chain_test, ShowsWhatAStringWouldShow) {
-  std::uint64_t seed = 309;
-  for (const zeroing policy : {zeroing::whole_block, zeroing::dirty_extent}) {
-    for (const hardening level : {hardening::off, hardening::full}) {
-      pool_options options = with_zeroing(policy);
-      options.harden = level;
-      options.sample_period = level == hardening::off ? 0 : 5;
-      ASSERT_NO_FATAL_FAILURE(model<TypeParam>(options, ++seed).run(5000));
-    }
-  }
-  pool_options odd;
-  odd.size_classes = {1, 3, 7, 100, 1000};
-  ASSERT_NO_FATAL_FAILURE(model<TypeParam>(odd, ++seed).run(5000));
 }
 
 }  // namespace

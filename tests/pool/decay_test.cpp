@@ -91,8 +91,8 @@ TYPED_TEST(decay_test, WhatEveryPeriodNeedsStays) {
     burst(this->pool_, std::size_t{16} << 20, 4096);
     this->tick();
   }
-  // Which slabs a burst ends in is not always the same: a slab or two.
-  EXPECT_LE(this->pages_.purged_bytes() - purged, std::size_t{256} << 10);
+  // Which slabs a burst ends in is not always the same: a slab or two of 64 KiB each time, of 16 MiB.
+  EXPECT_LE(this->pages_.purged_bytes() - purged, 5 * (std::size_t{128} << 10));
 }
 
 TYPED_TEST(decay_test, AnIdleClassGoesWhileAnotherIsInUse) {

@@ -47,7 +47,8 @@ struct pool_options {
   /// Most bytes of free blocks one thread keeps at hand, over all classes (a local_pool counts as
   /// one thread). Blocks of larger classes go straight back. With a budget, a thread keeps at most
   /// 1/16 of it and all threads 1/4, so that caches cannot starve the pool. As much again, once a pool, is
-  /// kept in oversize buffers that came back. 0 switches both off.
+  /// kept in oversize buffers that came back, and half of it of each class waits, uncharged, beside its slabs for
+  /// the next thread that asks. 0 switches all of it off.
   std::size_t cache_bytes_max = std::size_t{2} << 20;
 
   /// What lies beneath the pool's memory; pool_stats::backing_refused counts what was not to be had.

@@ -8,10 +8,14 @@
 // blocks leave the depot and refunded when they come back: it covers what is in use and what is
 // cached above, as pool_options says.
 //
+// What one thread gives back another takes in batches of its own, so a batch waits for the next taker as it is, beside
+// the slabs (the transfer cache of tcmalloc): the lock is held for a copy of pointers, and no slab is touched by two
+// processors in turn. What was not needed between two calls of trim(true) goes back into its slabs.
+//
 // An oversize buffer that comes back is kept for the next one of about its size, within a cap, because
 // mapping and touching pages costs some hundred times as much as handing them on.
 //
-// Invariants, per class: blocks_out == blocks in slabs - free bits; every slab with a free block is
+// Invariants, per class: blocks_out == blocks in slabs - free bits - blocks in transfer; every slab with a free bit is
 // in `partial`, every other in `full`. For the depot: charged == sum of blocks_out x class size + oversize bytes,
 // those in use and those kept.
 #pragma once
@@ -52,9 +56,9 @@ class optional_mutex {
 class depot {
  public:
   /// `classes` has `class_count` entries, ascending, and outlives the depot. `oversize_kept_bytes_max`: of
-  /// idle oversize buffers.
+  /// idle oversize buffers. `transfer_bytes_max`: of each class, in transfer.
   depot(page_source& pages, std::size_t budget_bytes_max, const bin* classes, std::size_t class_count, bool shared,
-        std::size_t oversize_kept_bytes_max = 0, hardening level = hardening::off);
+        std::size_t oversize_kept_bytes_max = 0, hardening level = hardening::off, std::size_t transfer_bytes_max = 0);
   depot(const depot&) = delete;
   depot& operator=(const depot&) = delete;
   ~depot();
@@ -130,10 +134,17 @@ class depot {
     std::atomic<std::uint64_t> out_high_water{0};  // likewise
     std::atomic<std::uint64_t> slab_count{0};      // likewise
     slab_geometry geometry{};
+    std::unique_ptr<std::byte*[]> transfer;  // newest last; null until a batch comes
+    std::uint32_t transfer_count = 0;
+    std::uint32_t transfer_max = 0;
+    std::uint32_t transfer_unneeded = 0;  // the lowest transfer_count since trim() looked
   };
 
   slab* grow(class_depot& in, std::size_t index) noexcept;
   void retire(class_depot& in, slab* empty) noexcept;
+  std::uint32_t take_transfer(class_depot& in, std::byte** blocks, std::uint32_t count) noexcept;
+  std::uint32_t put_transfer(class_depot& in, std::byte* const* blocks, std::uint32_t count) noexcept;
+  void end_transfer(class_depot& in, std::size_t index, std::uint32_t count) noexcept;
   void put_one(class_depot& in, std::size_t index, std::byte* block, bool lay_idle) noexcept;
   void note_region() noexcept;
   slab* map_oversize(std::size_t bytes, const block_class* owner) noexcept;
