@@ -29,8 +29,8 @@ live_pools& live_pools::of_process() noexcept { return pools; }
 // A child must find the list of pools whole: another thread may be in the middle of it while this one forks.
 // What else a child of a threaded program must leave alone, pool/README.md says.
 void live_pools::guard_against_fork() {
-  static const int result = ::pthread_atfork([] { pools.mutex_.lock(); }, [] { pools.mutex_.unlock(); },
-                                             [] { pools.mutex_.unlock(); });
+  static const int result =
+      ::pthread_atfork([] { pools.mutex_.lock(); }, [] { pools.mutex_.unlock(); }, [] { pools.mutex_.unlock(); });
   static_cast<void>(result);  // no memory: a child could hang, as it could in malloc
 }
 

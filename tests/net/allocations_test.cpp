@@ -77,6 +77,7 @@ class net_allocations_test : public ::testing::Test {
       ten_round_trips_each();
       allocations = support::heap_allocations_of_the_process() - before;
       for (const auto& each : connections) each->far.close();
+      context.stop();  // `read || timer` would wait for the timer
     });
     context.run();
     client.join();

@@ -56,7 +56,7 @@ TEST(timing_wheel_test, MoreThanTheMostAreTheMost) {
   EXPECT_TRUE(timing_wheel::is_armed(deadline));
 }
 
-TEST(timing_wheel_test, TicksGoOnAsLongAsAnythingIsLinked) {
+TEST(timing_wheel_test, TicksGoOnAsLongAsAnythingIsArmed) {
   timing_wheel wheel;
   EXPECT_FALSE(wheel.advance(nobody));
   entry deadline;
@@ -64,10 +64,17 @@ TEST(timing_wheel_test, TicksGoOnAsLongAsAnythingIsLinked) {
   EXPECT_TRUE(wheel.advance(nobody));
   EXPECT_FALSE(wheel.advance([](entry&) {}));
   wheel.arm(deadline, 2);
-  timing_wheel::disarm(deadline);
-  EXPECT_TRUE(wheel.advance(nobody)) << "it leaves when its slot is looked at";
+  wheel.disarm(deadline);
+  EXPECT_FALSE(wheel.advance(nobody));
+  EXPECT_TRUE(deadline.linked()) << "it leaves when its slot is looked at";
   EXPECT_FALSE(wheel.advance(nobody));
   EXPECT_FALSE(deadline.linked());
+  wheel.arm(deadline, 300);
+  wheel.disarm(deadline);
+  wheel.disarm(deadline);
+  EXPECT_FALSE(wheel.advance(nobody));
+  wheel.arm(deadline, 2);  // where it was linked, it would be looked at too late
+  EXPECT_EQ(ticks_until_expired(wheel, deadline, 400), 2U);
 }
 
 TEST(timing_wheel_test, ALaterDeadlineStaysWhereItIsAndAnEarlierOneMoves) {
@@ -94,8 +101,9 @@ TEST(timing_wheel_test, WhatExpiresMayArmDisarmAndDestroyAnyOther) {
     if (&each != &first) return;
     wheel.arm(first, 1);
     wheel.arm(again, 2);
+    wheel.disarm(*dies);
     dies.reset();
-    timing_wheel::disarm(disarmed);
+    wheel.disarm(disarmed);
   });
   EXPECT_EQ(expired, std::vector<entry*>{&first});
   wheel.advance([&](entry& each) { EXPECT_EQ(&each, &first); });
@@ -119,7 +127,7 @@ TEST(timing_wheel_test, VisitsWhatIsArmed) {
     all.push_back(std::make_unique<entry>());
     wheel.arm(*all.back(), 10 + 50 * index);
   }
-  timing_wheel::disarm(*all[7]);
+  wheel.disarm(*all[7]);
   std::size_t visited = 0;
   wheel.for_each([&](entry& each) {
     EXPECT_NE(&each, all[7].get());
@@ -176,7 +184,7 @@ TEST(timing_wheel_test, AgreesWithItsDefinition) {
           break;
         }
         case 1:
-          timing_wheel::disarm(all[index]);
+          wheel.disarm(all[index]);
           due[index].reset();
           break;
         default: break;

@@ -3,7 +3,8 @@
 // put off, where a steady_timer beside each operation costs up to two allocations and `read || timer` eighteen.
 // Threads: one at a time: that of the wheel's executor (its io_context runs on one thread, or it is a strand's).
 // Lifetime: the io_context must outlive the wheel. A deadline may outlive its wheel: it then never expires, and must
-// not be armed. While a deadline of it is armed, a wheel is work that keeps io_context::run() from returning.
+// not be armed. While a deadline of it is armed, and a tick longer, a wheel is work that keeps io_context::run() from
+// returning.
 //
 //     deadline_wheel wheel(context);                                       // one per thread
 //     ...
@@ -94,7 +95,9 @@ class basic_deadline : private detail::timing_wheel::entry {
   }
 
   /// Disarms it. Whether it had expired stays known.
-  void cancel() noexcept { detail::timing_wheel::disarm(*this); }
+  void cancel() noexcept {
+    if (armed()) clock_->wheel.disarm(*this);  // the wheel is there: it disarms all when it dies
+  }
 
   bool armed() const noexcept { return detail::timing_wheel::is_armed(*this); }
 
@@ -112,7 +115,7 @@ class basic_deadline : private detail::timing_wheel::entry {
   using action = void (*)(basic_deadline&);
 
   basic_deadline(detail::ticking& clock, action on_expiry) noexcept : clock_(&clock), action_(on_expiry) {}
-  ~basic_deadline() = default;
+  ~basic_deadline() { cancel(); }
 
  private:
   template <class Executor>

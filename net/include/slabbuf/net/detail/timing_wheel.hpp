@@ -2,13 +2,15 @@
 // A hashed timing wheel (Varghese and Lauck, 1987, scheme 6) whose entries are moved lazily: what a
 // deadline_wheel is without its timer. Time is counted in ticks.
 // Threads: one.
-// Lifetime: an entry takes itself out when it dies; a wheel that dies lets its entries go.
+// Lifetime: an entry that is armed is disarmed before it dies, and takes itself out then; a wheel that dies disarms its
+// entries and lets them go.
 //
 //       now                      every tick looks at one slot; an entry whose deadline was put off since it was
 //        v                       put there moves on, the others have expired
 //     | 0 | 1 | 2 | ... | 255 |
 //
-// Invariants: a linked entry is in slot `looked_at % slots`, and now < looked_at <= max(deadline, now + 1).
+// Invariants: an armed entry is linked; a linked one is in slot `looked_at % slots`, and now < looked_at <=
+// max(deadline, now + 1).
 // Putting a deadline off is one store and a comparison, whatever the number of entries; a tick costs its slot.
 #pragma once
 
@@ -63,13 +65,18 @@ class timing_wheel {
   timing_wheel(const timing_wheel&) = delete;
   timing_wheel& operator=(const timing_wheel&) = delete;
   ~timing_wheel() {
-    for (entry& slot : slots_)
-      while (slot.linked()) slot.next_->unlink();
+    for (entry& slot : slots_) {
+      while (slot.linked()) {
+        slot.next_->armed_ = false;
+        slot.next_->unlink();
+      }
+    }
   }
 
   /// It expires at the `ticks`-th tick from now (at least the next one, at most ticks_max) instead of whenever it would
   /// have.
   void arm(entry& armed, std::uint32_t ticks) noexcept {
+    if (!armed.armed_) ++armed_count_;
     armed.armed_ = true;
     armed.deadline_ = now_ + std::clamp(ticks, std::uint32_t{1}, ticks_max);
     // Where it is, it is looked at in time.
@@ -79,11 +86,14 @@ class timing_wheel {
   }
 
   /// It does not expire. It leaves its slot when that is looked at, so that arming it again is as cheap.
-  static void disarm(entry& disarmed) noexcept { disarmed.armed_ = false; }
+  void disarm(entry& disarmed) noexcept {
+    if (disarmed.armed_) --armed_count_;
+    disarmed.armed_ = false;
+  }
   static bool is_armed(const entry& asked) noexcept { return asked.armed_; }
 
   /// One tick on: disarms every entry whose deadline it is, and then calls `expire(entry&)`, which may do anything with
-  /// any entry, and throw. Returns false when no entry is linked any more, so that ticks may stop; arm() makes them
+  /// any entry, and throw. Returns false when no entry is armed any more, so that ticks may stop; arm() makes them
   /// necessary again.
   template <class Expire>
   bool advance(Expire expire) {
@@ -92,13 +102,13 @@ class timing_wheel {
     due.take(slots_[now_ % slots]);
     while (entry* const each = due.pop()) {
       if (before_or_at(each->deadline_, now_)) {
-        each->armed_ = false;
+        disarm(*each);
         expire(*each);
       } else {
         place(*each);
       }
     }
-    return std::any_of(slots_.begin(), slots_.end(), [](const entry& slot) { return slot.linked(); });
+    return armed_count_ != 0;
   }
 
   /// Calls `action(entry&)` for every armed entry. It may do anything with any entry, and throw; one that
@@ -157,6 +167,7 @@ class timing_wheel {
 
   std::array<entry, slots> slots_;
   std::uint32_t now_ = 0;
+  std::size_t armed_count_ = 0;
 };
 
 }  // namespace slabbuf::net::detail
