@@ -148,7 +148,10 @@ TEST(timing_wheel_test, AVisitorMayDestroyEverything) {
     all.push_back(std::make_unique<entry>());
     wheel.arm(*all.back(), 1 + index);
   }
-  wheel.for_each([&](entry&) { all.clear(); });
+  wheel.for_each([&](entry&) {
+    for (const auto& each : all) wheel.disarm(*each);
+    all.clear();
+  });
   EXPECT_FALSE(wheel.advance(nobody));
 }
 
@@ -159,6 +162,7 @@ TEST(timing_wheel_test, EntriesOutliveTheirWheel) {
     wheel.arm(deadline, 5);
   }
   EXPECT_FALSE(deadline.linked());
+  EXPECT_FALSE(timing_wheel::is_armed(deadline)) << "nobody would count it";
 }
 
 // Against the definition: an entry expires at the tick it was armed for last, unless it was disarmed since.

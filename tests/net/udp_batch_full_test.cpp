@@ -2,43 +2,20 @@
 // A socket whose queue is full: over pairs of Unix datagram sockets, whose queues are short.
 #include <slabbuf/net/udp_batch.hpp>
 
-#include <slabbuf/net/async_acquire.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
-#include <slabbuf/pool/concurrent_pool.hpp>
-#include <slabbuf/pool/local_pool.hpp>
 
-#include <dlfcn.h>
 #include <gtest/gtest.h>
-#include <netinet/ip.h>
-#include <netinet/udp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
-#include <asio/buffer.hpp>
 #include <asio/cancellation_signal.hpp>
-#include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
-#include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
-#include <asio/strand.hpp>
-#include <asio/use_awaitable.hpp>
-#include <asio/use_future.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
-#include <cstring>
-#include <functional>
-#include <future>
-#include <memory>
 #include <optional>
-#include <set>
 #include <string>
-#include <string_view>
-#include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -49,6 +26,7 @@ namespace {
 
 using asio::ip::udp;
 using support::on_send;
+using support::udp_pair;
 
 // A pair of Unix datagram sockets in place of a UDP pair: they hold a few datagrams and refuse more.
 class UdpBatchFull : public support::udp_batch_fixture {

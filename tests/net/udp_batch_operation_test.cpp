@@ -2,17 +2,10 @@
 // Batches as Asio operations: cancellation, executors, allocators, tokens, death.
 #include <slabbuf/net/udp_batch.hpp>
 
-#include <slabbuf/net/async_acquire.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/pool/concurrent_pool.hpp>
-#include <slabbuf/pool/local_pool.hpp>
 
-#include <dlfcn.h>
 #include <gtest/gtest.h>
-#include <netinet/ip.h>
-#include <netinet/udp.h>
-#include <sys/socket.h>
-#include <unistd.h>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
 #include <asio/buffer.hpp>
@@ -25,23 +18,16 @@
 #include <asio/use_awaitable.hpp>
 #include <asio/use_future.hpp>
 
-#include <algorithm>
 #include <array>
-#include <cerrno>
-#include <chrono>
-#include <cstring>
 #include <functional>
 #include <future>
 #include <memory>
-#include <optional>
-#include <set>
-#include <string>
-#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "support/counting_allocator.hpp"
 #include "support/udp_batch_fixture.hpp"
 
 namespace slabbuf {
