@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -36,6 +37,11 @@ class temporary_files {
     file << content;
     if (!file.flush()) throw std::system_error(errno, std::generic_category(), path(name));
     return path(name);
+  }
+
+  std::string read(const std::string& name) const {
+    std::ifstream file(directory_ / name, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
   }
 
   void remove(const std::string& name) const { std::filesystem::remove(directory_ / name); }
