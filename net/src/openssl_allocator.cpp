@@ -55,10 +55,10 @@ void* take(std::size_t bytes) noexcept {
   constexpr std::size_t record_bytes_max = record_class_size - sizeof(record_note);
   const bool leaves_no_note = bytes > record_bytes_max && bytes <= record_class_size;
   std::size_t index = pool.size_classes().find(leaves_no_note ? record_class_size + 1 : std::max(bytes, alignment));
-  while (index < pool.size_classes().count() &&
-         slabbuf::detail::slab_geometry::alignment_of(pool.size_classes().size_of(index)) < alignment) {
+  // Larger blocks than that are aligned whatever their size.
+  while (index < pool.size_classes().count() && pool.size_classes().size_of(index) < slabbuf::detail::block_alignment &&
+         pool.alignment_of(pool.size_classes().size_of(index)) < alignment)
     ++index;
-  }
   if (index >= pool.size_classes().count()) return take_from_heap(bytes, heap_oversize);
   pool_core::taken got{};
   const std::size_t size = pool.size_classes().size_of(index);
@@ -120,11 +120,13 @@ void* reallocate(void* memory, std::size_t bytes, const char* file, int line) no
 pool_options openssl_pool_options() {
   pool_options options;
   options.zero = zeroing::none;
-  // Multiples of 64 from there on, as blocks are aligned to that: 7,616 is a connection, 17,408 a record buffer,
-  // 21,888 the messages of a handshake.
-  options.size_classes = {16,   32,   48,   64,   128,   192,   256,   320,   384,   448,  512,
-                          576,  640,  768,  896,  960,   1024,  1280,  1536,  2048,  3072, 4096,
-                          5120, 6144, 7616, 8192, 10240, 12288, 14336, 17408, 21888, 32768};
+  options.block_alignment = alignment;
+  // What a connection keeps fits exactly, but for the alignment: 64 a lock, 80 and 224 a SHA-384 state, 112 and 128
+  // what it verifies and signs with, 160 a key, 192 and 960 an AES-GCM state, 544 its certificate, 928 its session,
+  // 7,616 itself (bench's tls_objects lists them). 17,408 is a record buffer, 21,888 the messages of a handshake.
+  options.size_classes = {16,   32,   48,   64,   80,   96,   112,  128,  144,  160,  192,   224,   256,   320,
+                          384,  448,  512,  544,  640,  768,  896,  928,  960,  1024, 1280,  1536,  2048,  3072,
+                          4096, 5120, 6144, 7616, 8192, 10240, 12288, 14336, 17408, 21888, 32768};
   return options;
 }
 

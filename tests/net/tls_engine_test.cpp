@@ -385,9 +385,9 @@ TEST_F(TlsEngines, ARecordOfAWriteThatEndedIsNoOtherWrites) {
   std::size_t taken = 0;
   result = server.write(line.ends[0], {&part, 1}, taken);
   EXPECT_EQ(result.status, tls_status::system);
-  EXPECT_EQ(result.code, static_cast<unsigned long>(EPIPE));
+  EXPECT_EQ(result.code, std::uint32_t{EPIPE});
   EXPECT_EQ(taken, 0U);
-  EXPECT_EQ(server.shutdown(line.ends[0]).code, static_cast<unsigned long>(EPIPE));
+  EXPECT_EQ(server.shutdown(line.ends[0]).code, std::uint32_t{EPIPE});
 }
 
 TEST_F(TlsEngines, AWriteThatTheSystemRefusesIsTheLastOne) {
@@ -405,7 +405,7 @@ TEST_F(TlsEngines, AWriteThatTheSystemRefusesIsTheLastOne) {
   EXPECT_EQ(taken, 0U);
   result = server.shutdown(line.ends[0]);
   EXPECT_EQ(result.status, tls_status::system);
-  EXPECT_EQ(result.code, static_cast<unsigned long>(EPIPE));
+  EXPECT_EQ(result.code, std::uint32_t{EPIPE});
 }
 
 TEST_F(TlsEngines, PutsSmallPartsIntoOneRecord) {
@@ -473,8 +473,8 @@ TEST_F(TlsEngines, AnAbandonedWriteLeavesNothingAndEndsWriting) {
   std::size_t taken = 0;
   result = server.write(line.ends[0], {&part, 1}, taken);
   EXPECT_EQ(result.status, tls_status::system);
-  EXPECT_EQ(result.code, static_cast<unsigned long>(EPIPE));
-  EXPECT_EQ(server.shutdown(line.ends[0]).code, static_cast<unsigned long>(EPIPE));
+  EXPECT_EQ(result.code, std::uint32_t{EPIPE});
+  EXPECT_EQ(server.shutdown(line.ends[0]).code, std::uint32_t{EPIPE});
   // Reading goes on.
   ASSERT_EQ(client.write(line.ends[1], {&part, 1}, taken).status, tls_status::done);
   std::string received;
