@@ -32,6 +32,7 @@ constexpr std::size_t record_class_size = 17408;
 using record_note = std::uint64_t;
 
 std::atomic<pool_core*> installed{nullptr};
+std::atomic<bool> classes_are_aligned{true};  // all of them that are used, as malloc's blocks
 std::atomic<std::uint64_t> heap_oversize{0};
 std::atomic<std::uint64_t> heap_refused{0};
 std::atomic<std::uint64_t> heap_in_use{0};
@@ -49,22 +50,26 @@ void* take_from_heap(std::size_t bytes, std::atomic<std::uint64_t>& why) noexcep
   return got;
 }
 
+// The size to ask for, so that the block is aligned: where a class of less than 64 B is not, that of the next one.
+std::size_t aligned_size(const pool_core& pool, std::size_t bytes) noexcept {
+  const size_class_table& classes = pool.size_classes();
+  for (std::size_t index = classes.find(bytes); index < classes.count(); ++index)
+    if (pool.alignment_of(classes.size_of(index)) >= alignment) return classes.size_of(index);
+  return classes.largest() + 1;
+}
+
 void* take(std::size_t bytes) noexcept {
   pool_core& pool = *installed.load(std::memory_order_relaxed);
   // Behind what fills a record block nearly up, there would be no room for the note.
   constexpr std::size_t record_bytes_max = record_class_size - sizeof(record_note);
   const bool leaves_no_note = bytes > record_bytes_max && bytes <= record_class_size;
-  std::size_t index = pool.size_classes().find(leaves_no_note ? record_class_size + 1 : std::max(bytes, alignment));
-  // Larger blocks than that are aligned whatever their size.
-  while (index < pool.size_classes().count() && pool.size_classes().size_of(index) < slabbuf::detail::block_alignment &&
-         pool.alignment_of(pool.size_classes().size_of(index)) < alignment)
-    ++index;
-  if (index >= pool.size_classes().count()) return take_from_heap(bytes, heap_oversize);
+  std::size_t size = leaves_no_note ? record_class_size + 1 : std::max(bytes, alignment);
+  if (!classes_are_aligned.load(std::memory_order_relaxed)) size = aligned_size(pool, size);
+  if (size > pool.size_classes().largest()) return take_from_heap(bytes, heap_oversize);
   pool_core::taken got{};
-  const std::size_t size = pool.size_classes().size_of(index);
   if (!pool.take<true>(size, got)) got = pool.take_slow(size);
   if (got.data == nullptr) return take_from_heap(bytes, heap_refused);
-  if (size == record_class_size) note_of(got.data) = 0;
+  if (got.of->size == record_class_size) note_of(got.data) = 0;
   return got.data;
 }
 
@@ -134,6 +139,11 @@ void install_openssl_allocator(concurrent_pool& pool) {
   pool_core* none = nullptr;
   if (!installed.compare_exchange_strong(none, &pool.core()))
     throw std::logic_error("slabbuf::net::install_openssl_allocator: was called before");
+  const size_class_table& classes = pool.core().size_classes();
+  bool aligned = true;
+  for (std::size_t index = classes.find(alignment); index < classes.count(); ++index)
+    aligned = aligned && pool.core().alignment_of(classes.size_of(index)) >= alignment;
+  classes_are_aligned.store(aligned);
   if (CRYPTO_set_mem_functions(&allocate, &reallocate, &clear_and_free) != 1) {
     installed.store(nullptr);
     throw std::logic_error(
