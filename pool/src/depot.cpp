@@ -28,19 +28,19 @@ void subtract(std::atomic<std::uint64_t>& counter, std::uint64_t value) noexcept
 }  // namespace
 
 depot::depot(page_source& pages, std::size_t budget_bytes_max, const bin* classes, std::size_t class_count, bool shared,
-             std::size_t oversize_kept_bytes_max, hardening level, std::size_t transfer_bytes_max)
+             const depot_options& how)
     : pages_(pages),
       budget_(budget_bytes_max),
       classes_(classes),
       class_count_(class_count),
       depots_(new class_depot[class_count]),
       regions_(pages),
-      oversize_kept_bytes_max_(oversize_kept_bytes_max),
-      level_(level) {
+      oversize_kept_bytes_max_(how.oversize_kept_bytes_max),
+      level_(how.level) {
   for (std::size_t index = 0; index < class_count_; ++index) {
-    depots_[index].geometry = slab_geometry::of(classes_[index].of.size, level);
+    depots_[index].geometry = slab_geometry::of(classes_[index].of.size, how.level, how.alignment);
     depots_[index].transfer_max =
-        static_cast<std::uint32_t>(std::min(transfer_bytes_max / classes_[index].of.size, transfer_blocks_max));
+        static_cast<std::uint32_t>(std::min(how.transfer_bytes_max / classes_[index].of.size, transfer_blocks_max));
     if (shared) depots_[index].mutex.enable();
   }
   if (shared) region_mutex_.enable();

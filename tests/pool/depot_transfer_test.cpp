@@ -35,7 +35,7 @@ class depot_transfer_test : public ::testing::TestWithParam<bool> {
     to.put(0, given.data(), static_cast<std::uint32_t>(given.size()), lay_idle);
   }
   depot make(std::size_t budget_bytes_max, std::size_t transfer_bytes_max) {
-    return depot(pages_, budget_bytes_max, classes_.get(), 1, GetParam(), 0, hardening::off, transfer_bytes_max);
+    return depot(pages_, budget_bytes_max, classes_.get(), 1, GetParam(), {.transfer_bytes_max = transfer_bytes_max});
   }
   static std::unique_ptr<bin[]> make_classes() {
     auto classes = std::make_unique<bin[]>(2);

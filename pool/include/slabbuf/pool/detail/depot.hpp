@@ -53,12 +53,18 @@ class optional_mutex {
   bool enabled_ = false;
 };
 
+struct depot_options {
+  std::size_t oversize_kept_bytes_max = 0;  // of idle oversize buffers
+  std::size_t transfer_bytes_max = 0;       // of each class, in transfer
+  hardening level = hardening::off;
+  std::size_t alignment = block_alignment;  // of blocks that are at least as large
+};
+
 class depot {
  public:
-  /// `classes` has `class_count` entries, ascending, and outlives the depot. `oversize_kept_bytes_max`: of
-  /// idle oversize buffers. `transfer_bytes_max`: of each class, in transfer.
+  /// `classes` has `class_count` entries, ascending, and outlives the depot.
   depot(page_source& pages, std::size_t budget_bytes_max, const bin* classes, std::size_t class_count, bool shared,
-        std::size_t oversize_kept_bytes_max = 0, hardening level = hardening::off, std::size_t transfer_bytes_max = 0);
+        const depot_options& how = {});
   depot(const depot&) = delete;
   depot& operator=(const depot&) = delete;
   ~depot();
