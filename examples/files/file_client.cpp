@@ -62,10 +62,9 @@ int run(const command& asked) {
       name, asked.quiet ? progress_display::style::none : progress_display::style_of_standard_error());
 
   transfer_end result;
-  std::unique_ptr<signals> stop;
   const auto on_end = [&](const transfer_end& how) {
     result = how;
-    stop.reset();  // nothing is left to wait for
+    setup.context.stop();  // what is still under way, deadlines and signals, nobody waits for
   };
   std::unique_ptr<transfer> work;
   if (asked.puts) {
@@ -73,8 +72,7 @@ int run(const command& asked) {
   } else {
     work = std::make_unique<download>(setup, url, target_of(asked, url), display, on_end);
   }
-  stop = std::make_unique<signals>(setup.context, std::initializer_list<int>{SIGINT, SIGTERM},
-                                   [&](int) { asio::post(setup.context, [&] { work->interrupt(); }); });
+  const signals stop(setup.context, {SIGINT, SIGTERM}, [&](int) { work->interrupt(); });
   work->start();
   setup.context.run();
 

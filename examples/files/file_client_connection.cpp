@@ -111,10 +111,9 @@ void client_connection::resolve() {
 
 void client_connection::connect(const resolver::results_type& addresses) {
   moved_on();
-  socket plain(setup_.context);
-  transport_ = request_.url.tls
-                   ? std::make_shared<transport>(std::in_place_type<tls_stream>, std::move(plain), setup_.tls, setup_.pool)
-                   : std::make_shared<transport>(std::move(plain));
+  transport_ = request_.url.tls ? std::make_shared<transport>(std::in_place_type<tls_stream>, setup_.context,
+                                                              setup_.tls, setup_.pool)
+                                : std::make_shared<transport>(std::in_place_type<socket>, setup_.context);
   asio::async_connect(lowest(), addresses, guarded([this](const asio::error_code& ec, const auto&) {
                         if (ec) {
                           return fail(reason::broken, fmt::format("cannot connect to {}: {}",

@@ -90,7 +90,7 @@ class client_exchange : public response_handler {
   ~client_exchange() = default;
 };
 
-class client_connection : public std::enable_shared_from_this<client_connection>, private response_handler {
+class client_connection final : public std::enable_shared_from_this<client_connection>, private response_handler {
  public:
   explicit client_connection(client_setup& setup);
   client_connection(const client_connection&) = delete;

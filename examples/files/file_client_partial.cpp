@@ -2,6 +2,7 @@
 #include "files/file_client_partial.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,7 +25,7 @@ constexpr std::uintmax_t note_bytes_max = 64 << 10;
 }
 
 std::filesystem::path beside(const std::filesystem::path& target, const char* suffix) {
-  return target.parent_path() / ("." + target.filename().string() + suffix);
+  return target.parent_path() / fmt::format(".{}{}", target.filename().string(), suffix);
 }
 
 // A rename is on the disk when its directory is.

@@ -32,7 +32,8 @@ sha256 sha256_hash::finish() noexcept {
 
 std::string digest_field(const sha256& digest) {
   std::array<unsigned char, encoded_size + 1> encoded{};
-  ::EVP_EncodeBlock(encoded.data(), reinterpret_cast<const unsigned char*>(digest.data()), digest.size());
+  ::EVP_EncodeBlock(encoded.data(), reinterpret_cast<const unsigned char*>(digest.data()),
+                    static_cast<int>(digest.size()));
   return fmt::format("{}{}:", key, reinterpret_cast<const char*>(encoded.data()));
 }
 

@@ -66,7 +66,7 @@ void read_authority(std::string_view text, std::string_view authority, http_url&
 
 std::string target_of(std::string_view text) {
   text = text.substr(0, text.find('#'));
-  if (text.empty() || text.front() == '?') return "/" + std::string(text);
+  if (text.empty() || text.front() == '?') return fmt::format("/{}", text);
   return std::string(text);
 }
 
@@ -91,14 +91,14 @@ http_url parse_url(std::string_view text) {
 
 http_url resolve_url(const http_url& base, std::string_view reference) {
   const std::string scheme = base.tls ? "https:" : "http:";
-  if (reference.substr(0, 2) == "//") return parse_url(scheme + std::string(reference));
+  if (reference.substr(0, 2) == "//") return parse_url(fmt::format("{}{}", scheme, reference));
   // A scheme comes before anything else that may have a colon.
   const std::size_t colon = reference.find(':');
   if (colon != std::string_view::npos && colon < reference.find_first_of("/?#")) return parse_url(reference);
   http_url root = base;
   root.target.clear();
   const std::string origin = format_url(root);
-  if (reference.substr(0, 1) == "/") return parse_url(origin + std::string(reference));
+  if (reference.substr(0, 1) == "/") return parse_url(fmt::format("{}{}", origin, reference));
   const std::string_view path = std::string_view(base.target).substr(0, base.target.find('?'));
   if (reference.empty() || reference.front() == '#') return base;
   if (reference.front() == '?') return parse_url(fmt::format("{}{}{}", origin, path, reference));
@@ -107,9 +107,8 @@ http_url resolve_url(const http_url& base, std::string_view reference) {
 
 std::string host_field(const http_url& url) {
   const bool v6 = url.host.find(':') != std::string::npos;
-  std::string field = v6 ? "[" + url.host + "]" : url.host;
-  if (url.port != (url.tls ? https_port : http_port)) field += ":" + std::to_string(url.port);
-  return field;
+  const std::string host = v6 ? fmt::format("[{}]", url.host) : url.host;
+  return url.port == (url.tls ? https_port : http_port) ? host : fmt::format("{}:{}", host, url.port);
 }
 
 std::string format_url(const http_url& url) {
