@@ -186,9 +186,10 @@ void answer_directory(http_exchange_ptr exchange, const root_directory& root, st
   };
   blocking_threads& threads = exchange->threads();
   asio::io_context& home = exchange->context();
+  concurrent_pool& pool = exchange->buffers();
   threads.run(
       home,
-      [&root, &pool = exchange->buffers(), directory = std::move(directory), path = std::move(path), writable, json] {
+      [&root, &pool, directory = std::move(directory), path = std::move(path), writable, json] {
         listed result;
         try {
           directory_listing listing{"/" + path, writable, {}, false};
