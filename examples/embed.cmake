@@ -1,0 +1,16 @@
+# Assets in a binary: slabbuf_embed(TARGET HEADER FILE...) makes <HEADER> for the target's sources, with a constant
+# std::string_view for each file: assets/directory.css is slabbuf::examples::asset::directory_css.
+function(slabbuf_embed target header)
+  set(text "// Made by CMake of the files it is called after.\n#pragma once\n\n#include <string_view>\n\nnamespace slabbuf::examples::asset {\n")
+  foreach(path IN LISTS ARGN)
+    get_filename_component(path ${path} ABSOLUTE)
+    get_filename_component(name ${path} NAME)
+    string(MAKE_C_IDENTIFIER ${name} name)
+    file(READ ${path} content)
+    string(APPEND text "inline constexpr std::string_view ${name} = R\"asset(${content})asset\";\n")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${path})
+  endforeach()
+  string(APPEND text "}  // namespace slabbuf::examples::asset\n")
+  file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/embedded/${header} CONTENT "${text}" @ONLY)
+  target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/embedded)
+endfunction()

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+#include "files/file_client_partial.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <nlohmann/json.hpp>
+
+#include <cerrno>
+#include <fstream>
+#include <utility>
+
+namespace slabbuf::examples {
+namespace {
+
+using nlohmann::json;
+
+// A note of more is not one of ours.
+constexpr std::uintmax_t note_bytes_max = 64 << 10;
+
+[[noreturn]] void throw_errno(const std::string& what) {
+  throw std::system_error(errno, std::system_category(), what);
+}
+
+std::filesystem::path beside(const std::filesystem::path& target, const char* suffix) {
+  return target.parent_path() / fmt::format(".{}{}", target.filename().string(), suffix);
+}
+
+// A rename is on the disk when its directory is.
+void sync_directory_of(const std::filesystem::path& path) {
+  const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
+  const int directory = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return;  // it may be written to and not read
+  ::fsync(directory);
+  ::close(directory);
+}
+
+// Ranges that ascend, and a file that has what they leave out.
+bool fits(const partial_note& note, int descriptor) {
+  std::uint64_t before = 0;
+  for (const byte_range& each : note.missing) {
+    if (each.first < before || each.end < each.first || each.end > note.size) return false;
+    before = each.end;
+  }
+  const bool lacks_end = before == note.size && !note.missing.empty();
+  struct ::stat status {};
+  return ::fstat(descriptor, &status) == 0 &&
+         static_cast<std::uint64_t>(status.st_size) >= (lacks_end ? note.missing.back().first : note.size);
+}
+
+}  // namespace
+
+partial_file::partial_file(const std::filesystem::path& target)
+    : target_(target), path_(beside(target, ".part")), note_path_(beside(target, ".part.json")) {
+  descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (descriptor_ < 0) throw_errno("cannot write " + path_.string());
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    ::close(descriptor_);
+    throw std::system_error(error, std::system_category(), "another process downloads to " + path_.string());
+  }
+}
+
+partial_file::~partial_file() { ::close(descriptor_); }
+
+std::optional<partial_note> partial_file::note(const std::string& url) const try {
+  if (std::filesystem::file_size(note_path_) > note_bytes_max) return std::nullopt;
+  std::ifstream file(note_path_);
+  const json object = json::parse(file);
+  partial_note found{object.at("url"), object.at("etag"), object.at("size"), {}};
+  for (const json& each : object.at("missing")) found.missing.push_back({each.at(0), each.at(1)});
+  if (found.url != url || !fits(found, descriptor_)) return std::nullopt;
+  return found;
+} catch (const std::exception&) {
+  return std::nullopt;  // none there, or somebody else's
+}
+
+void partial_file::save(const partial_note& note) const {
+  json missing = json::array();
+  for (const byte_range& each : note.missing) missing.push_back({each.first, each.end});
+  const json object{{"url", note.url}, {"etag", note.etag}, {"size", note.size}, {"missing", std::move(missing)}};
+  const std::filesystem::path fresh = note_path_.string() + ".new";
+  {
+    std::ofstream file(fresh, std::ios::trunc);
+    // What a server said may be no UTF-8.
+    file << object.dump(1, ' ', false, json::error_handler_t::replace) << '\n';
+    if (!file.flush()) throw_errno("cannot write " + fresh.string());
+  }
+  std::filesystem::rename(fresh, note_path_);
+}
+
+std::error_code partial_file::write(std::span<const std::byte> bytes, std::uint64_t offset) noexcept {
+  while (!bytes.empty()) {
+    const ::ssize_t count = ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<::off_t>(offset));
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return {errno, std::system_category()};
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+    offset += static_cast<std::uint64_t>(count);
+  }
+  return {};
+}
+
+std::size_t partial_file::read(std::span<std::byte> into, std::uint64_t offset) const {
+  for (;;) {
+    const ::ssize_t count = ::pread(descriptor_, into.data(), into.size(), static_cast<::off_t>(offset));
+    if (count >= 0) return static_cast<std::size_t>(count);
+    if (errno != EINTR) throw_errno("cannot read " + path_.string());
+  }
+}
+
+void partial_file::clear() {
+  std::error_code ignored;  // there may be none
+  std::filesystem::remove(note_path_, ignored);
+  if (::ftruncate(descriptor_, 0) != 0) throw_errno("cannot write " + path_.string());
+}
+
+void partial_file::discard() noexcept {
+  std::error_code ignored;
+  std::filesystem::remove(note_path_, ignored);
+  std::filesystem::remove(path_, ignored);
+}
+
+void partial_file::commit() {
+  // Whatever fails to reach the disk is known before the old file is gone.
+  if (::fsync(descriptor_) != 0) throw_errno("cannot write " + path_.string());
+  std::filesystem::rename(path_, target_);
+  std::error_code ignored;
+  std::filesystem::remove(note_path_, ignored);
+  sync_directory_of(target_);
+}
+
+}  // namespace slabbuf::examples

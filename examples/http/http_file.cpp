@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+#include "http/http_file.hpp"
+
+#include <linux/magic.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+namespace slabbuf::examples {
+namespace {
+
+constexpr std::uint64_t probe_every_bytes = std::uint64_t{128} << 10;
+
+bool is_memory(int descriptor) noexcept {
+  struct ::statfs system {};
+  if (::fstatfs(descriptor, &system) != 0) return false;
+  return system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC;
+}
+
+}  // namespace
+
+void unique_descriptor::reset() noexcept {
+  if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
+}
+
+http_file::read_status http_file::read_now(std::span<std::byte> into, std::uint64_t offset) const noexcept {
+  if (always_warm_.load(std::memory_order_relaxed)) return read(into, offset);
+  while (!into.empty()) {
+    const ::iovec part{into.data(), into.size()};
+    const ::ssize_t got = ::preadv2(descriptor_.get(), &part, 1, static_cast<::off_t>(offset), RWF_NOWAIT);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) return read_status::cold;
+    if (got < 0 && errno == EOPNOTSUPP) {
+      if (!is_memory(descriptor_.get())) return read_status::cold;
+      always_warm_.store(true, std::memory_order_relaxed);
+      return read(into, offset);
+    }
+    if (got < 0) return read_status::failed;
+    if (got == 0) return read_status::ended;
+    into = into.subspan(static_cast<std::size_t>(got));
+    offset += static_cast<std::uint64_t>(got);
+  }
+  return read_status::all;
+}
+
+http_file::read_status http_file::read(std::span<std::byte> into, std::uint64_t offset) const noexcept {
+  while (!into.empty()) {
+    const ::ssize_t got = ::pread(descriptor_.get(), into.data(), into.size(), static_cast<::off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return read_status::failed;
+    if (got == 0) return read_status::ended;
+    into = into.subspan(static_cast<std::size_t>(got));
+    offset += static_cast<std::uint64_t>(got);
+  }
+  return read_status::all;
+}
+
+bool http_file::is_warm(std::uint64_t offset, std::uint64_t count) const noexcept {
+  if (always_warm_.load(std::memory_order_relaxed)) return true;
+  std::array<std::byte, 1> byte{};
+  const std::uint64_t last = offset + count - 1;
+  for (std::uint64_t at = offset; at < last; at += probe_every_bytes) {
+    if (read_now(byte, at) == read_status::cold) return false;
+  }
+  return read_now(byte, last) != read_status::cold;
+}
+
+void http_file::warm(std::uint64_t offset, std::uint64_t count) const noexcept {
+  std::array<std::byte, 32 << 10> scratch;  // NOLINT: what is read into it is of no interest
+  for (const std::uint64_t end = offset + count; offset < end;) {
+    const std::size_t part = static_cast<std::size_t>(std::min<std::uint64_t>(scratch.size(), end - offset));
+    if (read(std::span(scratch).first(part), offset) != read_status::all) return;
+    offset += part;
+  }
+}
+
+}  // namespace slabbuf::examples

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// An open regular file that answers are read from.
+// Threads: any: what changes is atomic, and reads name their offset.
+// Lifetime: shared by the answers under way; closed when the last one ends.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace slabbuf::examples {
+
+/// Owns a descriptor.
+class unique_descriptor {
+ public:
+  unique_descriptor() noexcept = default;
+  explicit unique_descriptor(int descriptor) noexcept : descriptor_(descriptor) {}
+  unique_descriptor(unique_descriptor&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  unique_descriptor& operator=(unique_descriptor&& other) noexcept {
+    std::swap(descriptor_, other.descriptor_);
+    return *this;
+  }
+  ~unique_descriptor() { reset(); }
+
+  int get() const noexcept { return descriptor_; }
+  explicit operator bool() const noexcept { return descriptor_ >= 0; }
+  void reset() noexcept;
+
+ private:
+  int descriptor_ = -1;
+};
+
+class http_file {
+ public:
+  explicit http_file(unique_descriptor descriptor) noexcept : descriptor_(std::move(descriptor)) {}
+
+  int descriptor() const noexcept { return descriptor_.get(); }
+
+  enum class read_status : std::uint8_t { all, cold, ended, failed };
+
+  /// Reads all of `into` from `offset` on without waiting for a disk: all; cold when some of it is not in memory;
+  /// ended when the file has not so many bytes (any more); failed, see errno.
+  read_status read_now(std::span<std::byte> into, std::uint64_t offset) const noexcept;
+
+  /// The same, waiting as long as it takes: not on a thread that serves connections.
+  read_status read(std::span<std::byte> into, std::uint64_t offset) const noexcept;
+
+  /// Whether these bytes seem to be in memory, so that sendfile(2) does not wait. Probes every 128 KiB and the last
+  /// byte: the system reads ahead as much.
+  bool is_warm(std::uint64_t offset, std::uint64_t count) const noexcept;
+
+  /// Brings these bytes into memory, waiting as long as it takes.
+  void warm(std::uint64_t offset, std::uint64_t count) const noexcept;
+
+ private:
+  unique_descriptor descriptor_;
+  // The file system cannot say what is in memory, and is memory itself.
+  mutable std::atomic<bool> always_warm_{false};
+};
+
+}  // namespace slabbuf::examples

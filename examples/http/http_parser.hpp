@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// Requests out of bytes, by llhttp: the head where it lies, the body decoded in place.
+// Threads: that of its connection.
+// Lifetime: of the request under way. It must not move: llhttp's callbacks know its address.
+//
+//     | request line | fields | blank line | body, chunked or not | next request ...
+//     |<------ parse_head() ------------->|<-- decode_body() --->|
+#pragma once
+
+#include "http/http_request.hpp"
+
+#include <llhttp.h>
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+namespace slabbuf::examples {
+
+class http_parser {
+ public:
+  enum class progress : std::uint8_t {
+    more,      // all bytes were good, and the end is not among them
+    complete,  // the end is at consumed()
+    refused,   // see status() and why()
+  };
+
+  /// Of the next request, into `request`, with at most so many bytes of target.
+  void begin(http_request& request, std::size_t target_bytes_max) noexcept;
+
+  /// The bytes of the head received since the last call: block[from, to). `block` is where the first byte of the head's
+  /// block is now. Nothing is written to it.
+  progress parse_head(const char* block, std::size_t from, std::size_t to) noexcept;
+
+  /// The next bytes of the body, when there is one. What they come to, without chunks and their like, is written to `to`,
+  /// which may be before them in their block: decoded() of them.
+  progress decode_body(std::span<const char> bytes, char* to) noexcept;
+
+  /// How many bytes the last call took; of parse_head(), the position in the block.
+  std::size_t consumed() const noexcept { return consumed_; }
+  std::size_t decoded() const noexcept { return decoded_; }
+
+  /// Whether the connection may be used again when all of the request has been read.
+  bool keeps_alive() const noexcept { return keeps_alive_; }
+
+  /// What a request that is refused is answered.
+  int status() const noexcept { return status_; }
+  std::string_view why() const noexcept { return why_; }
+
+ private:
+  struct callbacks;
+
+  progress refuse(int status, std::string_view why) noexcept;
+  progress refuse_what_llhttp_does(llhttp_errno_t error) noexcept;
+  progress check_head() noexcept;
+
+  llhttp_t llhttp_;
+  http_request* request_;
+  const char* block_;
+  char* decode_to_;
+  std::size_t target_bytes_max_;
+  std::size_t consumed_;
+  std::size_t decoded_;
+  std::string_view why_;
+  int status_;
+  bool in_value_;
+  bool complete_;
+  bool keeps_alive_;
+};
+
+}  // namespace slabbuf::examples

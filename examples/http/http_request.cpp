@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#include "http/http_request.hpp"
+
+#include <algorithm>
+
+namespace slabbuf::examples {
+namespace {
+
+char lower(char letter) noexcept {
+  return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+}
+
+bool is_blank(char each) noexcept { return each == ' ' || each == '\t'; }
+
+}  // namespace
+
+bool equal_ignoring_case(std::string_view left, std::string_view right) noexcept {
+  return left.size() == right.size() &&
+         std::equal(left.begin(), left.end(), right.begin(), [](char a, char b) { return lower(a) == lower(b); });
+}
+
+std::string_view trimmed(std::string_view text) noexcept {
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+std::string_view next_member(std::string_view& list) noexcept {
+  bool quoted = false;
+  std::size_t end = 0;
+  for (; end < list.size(); ++end) {
+    const char each = list[end];
+    if (each == '"') {
+      quoted = !quoted;
+    } else if (each == '\\' && quoted) {
+      ++end;
+    } else if (each == ',' && !quoted) {
+      break;
+    }
+  }
+  end = std::min(end, list.size());
+  const std::string_view member = trimmed(list.substr(0, end));
+  list.remove_prefix(std::min(end + 1, list.size()));
+  return member;
+}
+
+std::optional<std::string_view> http_request::field(std::string_view name) const noexcept {
+  for (std::size_t index = 0; index < field_count_; ++index) {
+    const field_place& each = fields_[index];
+    if (each.name.length == name.size() && equal_ignoring_case(text(each.name), name)) {
+      return trimmed(text(each.value));
+    }
+  }
+  return std::nullopt;
+}
+
+std::size_t http_request::count(std::string_view name) const noexcept {
+  std::size_t count = 0;
+  for (std::size_t index = 0; index < field_count_; ++index) {
+    if (equal_ignoring_case(text(fields_[index].name), name)) ++count;
+  }
+  return count;
+}
+
+bool http_request::lists(std::string_view name, std::string_view member) const noexcept {
+  for (std::size_t index = 0; index < field_count_; ++index) {
+    if (!equal_ignoring_case(text(fields_[index].name), name)) continue;
+    for (std::string_view list = text(fields_[index].value); !list.empty();) {
+      if (equal_ignoring_case(next_member(list), member)) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace slabbuf::examples
