@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// echo_server: sends back what it receives, over TCP and UDP.
+// echo_server: sends back what it receives, over TCP, UDP and TLS.
 #include "common/command_line.hpp"
 #include "common/descriptors.hpp"
 #include "common/signals.hpp"
 #include "echo/echo_service.hpp"
 
 #include <slabbuf/net/net.hpp>
+#include <slabbuf/net/openssl_allocator.hpp>
 
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
@@ -15,15 +16,24 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdio>
+#include <optional>
 #include <thread>
 
 namespace {
 
 using namespace slabbuf::examples;
+using decay_timer = slabbuf::net::decay_timer<asio::io_context::executor_type>;
+
+void print_listening(const char* name, const auto& endpoint) {
+  if (endpoint) fmt::print("listening {} {}\n", name, format_endpoint(*endpoint));
+}
 
 int serve(const echo_options& options) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("echo_server"));
   raise_descriptor_limit();
+  // Before OpenSSL does anything.
+  slabbuf::concurrent_pool* const openssl_memory =
+      options.addresses.tls ? &slabbuf::net::install_openssl_allocator() : nullptr;
 
   // Before any thread is started and any line is printed: whoever sees the line may send a signal.
   asio::io_context signal_context{1};
@@ -32,13 +42,20 @@ int serve(const echo_options& options) {
     spdlog::info("{}: draining", number == SIGINT ? "SIGINT" : "SIGTERM");
     service.drain();
   });
+  std::optional<signals> reload;
+  if (options.addresses.tls) {
+    reload.emplace(signal_context, std::initializer_list<int>{SIGHUP}, [&](int) { service.reload_certificate(); });
+  }
   // Beside the connections, which do not wait for it.
-  const slabbuf::net::decay_timer decay(signal_context, service.buffers());
+  const decay_timer decay(signal_context, service.buffers());
+  std::optional<decay_timer> openssl_decay;
+  if (openssl_memory != nullptr) openssl_decay.emplace(signal_context, *openssl_memory);
   service.start();
   std::jthread signal_thread([&] { signal_context.run(); });
 
-  if (service.addresses().tcp) fmt::print("listening tcp {}\n", format_endpoint(*service.addresses().tcp));
-  if (service.addresses().udp) fmt::print("listening udp {}\n", format_endpoint(*service.addresses().udp));
+  print_listening("tcp", service.addresses().tcp);
+  print_listening("udp", service.addresses().udp);
+  print_listening("tls", service.addresses().tls);
   std::fflush(stdout);
   service.run();
   signal_context.stop();
@@ -56,16 +73,29 @@ int main(int argument_count, char** arguments) {
   options.threads = std::max(1U, std::thread::hardware_concurrency());
   CLI::App app(
       "Sends back what it receives. SIGTERM and SIGINT let connections finish (5 s at most; a second "
-      "one cuts them), then it exits.",
+      "one cuts them), then it exits. SIGHUP reads the certificate again, for connections from then on.",
       "echo_server");
   asio::ip::tcp::endpoint tcp(asio::ip::address_v4::loopback(), 7000);
   asio::ip::tcp::endpoint udp;
+  asio::ip::tcp::endpoint tls;
   const CLI::Option* const tcp_option = add_endpoint_option(
       app, "--tcp", tcp,
-      "Address to listen on for connections; port 0 lets the system choose. Not listened on by default with --udp");
+      "Address to listen on for connections; port 0 lets the system choose. Not listened on by default with --udp or "
+      "--tls");
   const CLI::Option* const udp_option =
       add_endpoint_option(app, "--udp", udp, "Address to receive datagrams on, besides --tcp or instead of it")
           ->default_str("none");
+  CLI::Option* const tls_option =
+      add_endpoint_option(app, "--tls", tls, "Address to listen on for TLS connections, besides the others or instead")
+          ->default_str("none");
+  CLI::Option* const cert_option =
+      app.add_option("--cert", options.tls.certificate, "Certificate in PEM, and those between it and the root")
+          ->type_name("FILE");
+  CLI::Option* const key_option =
+      app.add_option("--key", options.tls.key, "Private key of the certificate, in PEM")->type_name("FILE");
+  tls_option->needs(cert_option)->needs(key_option);
+  cert_option->needs(tls_option);
+  key_option->needs(tls_option);
   add_count_option(app, "--threads", options.threads, 1, 256, "N", "Threads, each with its own connections");
   add_size_option(app, "--budget", options.budget_bytes_max, slabbuf::net::read_bytes_default, std::size_t{1} << 40,
                   "Most memory for bytes on their way through, at least one block of 16 KiB");
@@ -76,8 +106,10 @@ int main(int argument_count, char** arguments) {
                    "Close connections without traffic after this time; 0: never");
   return run_program(app, argument_count, arguments, [&] {
     options.idle_timeout = std::chrono::seconds(idle_timeout_s);
-    if (udp_option->count() == 0 || tcp_option->count() != 0) options.addresses.tcp = tcp;
+    const bool others = udp_option->count() != 0 || tls_option->count() != 0;
+    if (!others || tcp_option->count() != 0) options.addresses.tcp = tcp;
     if (udp_option->count() != 0) options.addresses.udp.emplace(udp.address(), udp.port());
+    if (tls_option->count() != 0) options.addresses.tls = tls;
     return serve(options);
   });
 }

@@ -32,12 +32,12 @@ void check_free(const asio::ip::udp::endpoint& endpoint) {
 
 // All shards, on the port that the first one gets.
 template <class Endpoint>
-void echo_service::listen(std::optional<Endpoint>& endpoint) {
+void echo_service::listen(std::optional<Endpoint>& endpoint, Endpoint (echo_shard::*where)(const Endpoint&)) {
   if (!endpoint) return;
   const Endpoint asked = *endpoint;
   try {
     check_free(asked);
-    for (const std::unique_ptr<echo_shard>& each : shards_) endpoint = each->listen(*endpoint);
+    for (const std::unique_ptr<echo_shard>& each : shards_) endpoint = ((*each).*where)(*endpoint);
   } catch (const std::system_error& fault) {
     throw std::system_error(fault.code(), "cannot listen on " + format_endpoint(asked));
   }
@@ -47,8 +47,9 @@ echo_service::echo_service(const echo_options& options) : shared_(options), addr
   for (std::size_t index = 0; index < options.threads; ++index) {
     shards_.push_back(std::make_unique<echo_shard>(shared_));
   }
-  listen(addresses_.tcp);
-  listen(addresses_.udp);
+  listen(addresses_.tcp, &echo_shard::listen_tcp);
+  listen(addresses_.udp, &echo_shard::listen_udp);
+  listen(addresses_.tls, &echo_shard::listen_tls);
 }
 
 echo_service::~echo_service() {

@@ -20,12 +20,15 @@ namespace slabbuf::examples {
 class echo_service {
  public:
   /// Binds and listens. Throws std::system_error, "address already in use" among others, also when
-  /// the other listener shares its port.
+  /// the other listener shares its port; std::runtime_error when the certificate cannot be used.
   explicit echo_service(const echo_options& options);
 
   /// Where it listens, with the ports the system chose.
   const echo_addresses& addresses() const noexcept { return addresses_; }
   concurrent_pool& buffers() noexcept { return shared_.buffers; }
+
+  /// Reads the certificate again; connections that are there keep theirs. From any thread, with addresses().tls.
+  void reload_certificate() noexcept { shared_.tls->reload(); }
 
   ~echo_service();
 
@@ -42,7 +45,7 @@ class echo_service {
   void let_threads_go();
 
   template <class Endpoint>
-  void listen(std::optional<Endpoint>& endpoint);
+  void listen(std::optional<Endpoint>& endpoint, Endpoint (echo_shard::*where)(const Endpoint&));
 
   echo_shared shared_;
   echo_addresses addresses_;

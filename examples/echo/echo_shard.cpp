@@ -20,38 +20,15 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A listening socket that is out of descriptors tries again this often, if no connection of the
-// shard ends before.
-constexpr auto accept_pause = 100ms;
-
 // A connection is drained when nothing came for this long: bytes the peer has sent may still be on
 // their way.
 constexpr std::chrono::milliseconds drain_quiet = 250ms;
-
-// As many connections as the system queues before it refuses.
-constexpr int backlog = asio::socket_base::max_listen_connections;
-
-using reuse_port = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
-
-bool is_shortage(const asio::error_code& ec) {
-  return ec == asio::error::no_descriptors || ec == asio::error::no_buffer_space || ec == asio::error::no_memory ||
-         ec == std::errc::too_many_files_open_in_system;
-}
 
 }  // namespace
 
 echo_shard::echo_shard(echo_shared& shared) : shared_(shared) {}
 
-asio::ip::tcp::endpoint echo_shard::listen(const asio::ip::tcp::endpoint& endpoint) {
-  acceptor_.open(endpoint.protocol());
-  acceptor_.set_option(asio::socket_base::reuse_address(true));
-  acceptor_.set_option(reuse_port(true));
-  acceptor_.bind(endpoint);
-  acceptor_.listen(backlog);
-  return acceptor_.local_endpoint();
-}
-
-asio::ip::udp::endpoint echo_shard::listen(const asio::ip::udp::endpoint& endpoint) {
+asio::ip::udp::endpoint echo_shard::listen_udp(const asio::ip::udp::endpoint& endpoint) {
   return datagrams_.emplace(*this, endpoint).endpoint();
 }
 
@@ -60,7 +37,8 @@ asio::ip::udp::endpoint echo_shard::listen(const asio::ip::udp::endpoint& endpoi
 echo_shard::~echo_shard() { dying_ = true; }
 
 void echo_shard::start() {
-  if (acceptor_.is_open()) accept();
+  tcp_.start();
+  tls_.start();
   if (datagrams_) datagrams_->start();
 }
 
@@ -72,7 +50,8 @@ void echo_shard::run() {
     } catch (const std::bad_alloc&) {
       // Whichever connection that was has died with its handler. The others go on.
       spdlog::warn("out of memory: a connection was dropped");
-      if (acceptor_.is_open() && !accepting_ && !draining_) pause_accepting(asio::error::no_memory);
+      tcp_.revive();
+      tls_.revive();
       if (datagrams_) datagrams_->revive();
     }
   }
@@ -84,37 +63,37 @@ void echo_shard::drain() {
   asio::post(context_, [this] { draining_ ? abort_all() : start_draining(); });
 }
 
-void echo_shard::accept() {
-  acceptor_.async_accept(
-      net::bind_pool(handlers_, [this](asio::error_code ec, echo_socket peer) { on_accept(ec, std::move(peer)); }));
-  accepting_ = true;
+void echo_shard::begin_tcp(echo_socket peer) {
+  begin(std::move(peer), [](echo_socket accepted) { return accepted; });
 }
 
-void echo_shard::on_accept(asio::error_code ec, echo_socket peer) {
-  accepting_ = false;
-  if (draining_) return;
-  if (is_shortage(ec)) return pause_accepting(ec);
-  if (std::exchange(accepting_paused_, false)) spdlog::info("accepting goes on");
-  // Any other error is of one connection, which was gone before it was accepted.
-  if (!ec) begin(std::move(peer));
-  accept();
+void echo_shard::begin_tls(echo_socket peer) {
+  begin(std::move(peer), [this](echo_socket accepted) {
+    try {
+      return echo_tls_stream(std::move(accepted), shared_.tls->current().get(), shared_.buffers);
+    } catch (const std::system_error&) {
+      throw std::bad_alloc();  // there is nothing else that OpenSSL could lack
+    }
+  });
 }
 
-void echo_shard::begin(echo_socket peer) {
+template <class Make>
+void echo_shard::begin(echo_socket peer, Make make_stream) {
   if (shared_.connections.fetch_add(1, std::memory_order_relaxed) >= shared_.options.connections_max) {
     shared_.connections.fetch_sub(1, std::memory_order_relaxed);
     return log_refusal();
   }
   asio::error_code ignored;  // the peer may have gone already; the first read will say so
   peer.set_option(asio::ip::tcp::no_delay(true), ignored);
-  std::unique_ptr<echo_session> session;
+  using session = echo_session<decltype(make_stream(std::move(peer)))>;
+  std::unique_ptr<session> made;
   try {
-    session = std::make_unique<echo_session>(*this, std::move(peer));
+    made = std::make_unique<session>(*this, make_stream(std::move(peer)));
   } catch (...) {
     shared_.connections.fetch_sub(1, std::memory_order_relaxed);
     throw;
   }
-  echo_session::read(std::move(session));
+  session::start(std::move(made));
 }
 
 // One line a second at most, however many are refused.
@@ -127,21 +106,18 @@ void echo_shard::log_refusal() {
                shared_.options.connections_max);
 }
 
-void echo_shard::pause_accepting(const asio::error_code& why) {
-  if (!std::exchange(accepting_paused_, true)) spdlog::warn("accepting pauses: {}", why.message());
-  accept_timer_.expires_after(accept_pause);
-  accept_timer_.async_wait([this](asio::error_code) {
-    accepting_ = false;
-    if (!draining_) accept();
-  });
-  accepting_ = true;
+// How long a connection may be silent.
+std::chrono::milliseconds echo_shard::patience() const noexcept {
+  if (draining_) return drain_quiet;
+  // Without a timeout deadlines are armed all the same: draining shortens what is armed.
+  const auto timeout = shared_.options.idle_timeout;
+  return timeout == timeout.zero() ? 24h : timeout;
 }
 
 void echo_shard::start_draining() {
   draining_ = true;
-  asio::error_code ignored;
-  acceptor_.close(ignored);
-  accept_timer_.cancel();
+  tcp_.stop();
+  tls_.stop();
   if (datagrams_) datagrams_->drain();
   if (drained()) return end_draining();
   drain_timer_.expires_after(drain_timeout);
@@ -168,8 +144,8 @@ void echo_shard::session_ended() {
   --session_count_;
   if (dying_) return;
   if (drained()) end_draining();
-  // A descriptor is free again: whoever waits for one need not wait for the timer.
-  accept_timer_.cancel();
+  tcp_.hurry();
+  tls_.hurry();
 }
 
 void echo_shard::datagrams_ended() {

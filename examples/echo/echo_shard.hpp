@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
-// One thread of the echo server: its io_context, its listening socket, its connections, its datagrams.
+// One thread of the echo server: its io_context, its listening sockets, its connections, its datagrams.
 // Threads: start() and drain() from the thread that runs run(), or through post().
 // Lifetime: outlived by the service that made it; its connections die with its io_context.
 #pragma once
 
+#include "common/reloadable_tls_context.hpp"
 #include "echo/echo_datagrams.hpp"
+#include "echo/echo_listener.hpp"
 #include "echo/echo_session.hpp"
 
 #include <slabbuf/net/deadline_wheel.hpp>
 #include <slabbuf/pool/concurrent_pool.hpp>
 #include <slabbuf/pool/local_pool.hpp>
 
-#include <asio/basic_socket_acceptor.hpp>
 #include <asio/basic_waitable_timer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
@@ -30,10 +31,12 @@ namespace slabbuf::examples {
 struct echo_addresses {
   std::optional<asio::ip::tcp::endpoint> tcp;
   std::optional<asio::ip::udp::endpoint> udp;
+  std::optional<asio::ip::tcp::endpoint> tls;
 };
 
 struct echo_options {
   echo_addresses addresses;
+  tls_files tls;  // used with addresses.tls
   std::size_t threads = 1;
   std::size_t budget_bytes_max = std::size_t{256} << 20;
   std::size_t connections_max = 10'000;
@@ -42,10 +45,14 @@ struct echo_options {
 
 /// What all shards share.
 struct echo_shared {
+  /// Throws std::runtime_error when the certificate cannot be used.
   explicit echo_shared(const echo_options& chosen)
-      : options(chosen), buffers({.budget_bytes_max = chosen.budget_bytes_max}) {}
+      : options(chosen), buffers({.budget_bytes_max = chosen.budget_bytes_max}) {
+    if (chosen.addresses.tls) tls.emplace(chosen.tls);
+  }
 
   const echo_options options;
+  std::optional<reloadable_tls_context> tls;
   concurrent_pool buffers;  // bytes on their way through; the budget is theirs alone
   std::atomic<std::size_t> connections{0};
 };
@@ -56,8 +63,9 @@ class echo_shard {
   explicit echo_shard(echo_shared& shared);
 
   /// Binds and listens; each throws std::system_error. Port 0 lets the system choose. Returns where.
-  asio::ip::tcp::endpoint listen(const asio::ip::tcp::endpoint& endpoint);
-  asio::ip::udp::endpoint listen(const asio::ip::udp::endpoint& endpoint);
+  asio::ip::tcp::endpoint listen_tcp(const asio::ip::tcp::endpoint& endpoint) { return tcp_.listen(endpoint); }
+  asio::ip::tcp::endpoint listen_tls(const asio::ip::tcp::endpoint& endpoint) { return tls_.listen(endpoint); }
+  asio::ip::udp::endpoint listen_udp(const asio::ip::udp::endpoint& endpoint);
 
   echo_shard(const echo_shard&) = delete;
   echo_shard& operator=(const echo_shard&) = delete;
@@ -81,20 +89,22 @@ class echo_shard {
 
  private:
   friend class echo_datagrams;
+  friend class echo_listener;
+  template <class Stream>
   friend class echo_session;
-  using acceptor = asio::basic_socket_acceptor<asio::ip::tcp, asio::io_context::executor_type>;
   using timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
                                            asio::io_context::executor_type>;
 
-  void accept();
-  void on_accept(asio::error_code ec, echo_socket peer);
-  void pause_accepting(const asio::error_code& why);
-  void begin(echo_socket peer);
+  void begin_tcp(echo_socket peer);
+  void begin_tls(echo_socket peer);
+  template <class Make>
+  void begin(echo_socket peer, Make make_stream);
   void log_refusal();
   void start_draining();
   void end_draining();
   void abort_all();
   bool drained() const noexcept { return draining_ && session_count_ == 0 && (!datagrams_ || datagrams_->ended()); }
+  std::chrono::milliseconds patience() const noexcept;
   void session_began() { ++session_count_; }
   void session_ended();
   void datagrams_ended();
@@ -107,14 +117,12 @@ class echo_shard {
   bool draining_ = false;
   bool aborting_ = false;
   bool dying_ = false;
-  bool accepting_ = false;  // an accept, or the pause before the next one, is under way
-  bool accepting_paused_ = false;
   std::size_t refused_count_ = 0;  // connections refused since that was last logged
   std::chrono::steady_clock::time_point refusal_logged_at_{};
   asio::io_context context_{1};  // a hint: one thread runs it
-  acceptor acceptor_{context_};
+  echo_listener tcp_{*this, &echo_shard::begin_tcp};
+  echo_listener tls_{*this, &echo_shard::begin_tls};
   net::deadline_wheel<asio::io_context::executor_type> deadlines_{context_};  // each session has one, always armed
-  timer accept_timer_{context_};
   timer drain_timer_{context_};
   std::optional<echo_datagrams> datagrams_;
 };

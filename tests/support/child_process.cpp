@@ -101,12 +101,11 @@ int child_process::wait() {
 }
 
 std::string child_process::standard_error() {
-  ::lseek(error_, 0, SEEK_SET);
   std::string all;
   std::array<char, 4096> chunk{};
-  for (::ssize_t count = 0; (count = ::read(error_, chunk.data(), chunk.size())) > 0;) {
+  // Where the file is read from is the child's, too: it writes there.
+  for (::ssize_t count = 0; (count = ::pread(error_, chunk.data(), chunk.size(), static_cast<::off_t>(all.size()))) > 0;)
     all.append(chunk.data(), static_cast<std::size_t>(count));
-  }
   return all;
 }
 

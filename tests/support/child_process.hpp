@@ -39,7 +39,7 @@ class child_process {
   /// std::runtime_error after `limit`.
   int wait();
 
-  /// All it printed to standard error. After wait().
+  /// All it has printed to standard error so far.
   std::string standard_error();
 
   ::pid_t id() const noexcept { return id_; }

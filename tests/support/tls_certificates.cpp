@@ -53,8 +53,8 @@ void add_extension(X509* to, X509* issuer, int kind, const std::string& value) {
 
 }  // namespace
 
-certificate make_certificate(const std::string& name, const certificate* issuer) {
-  const key_ptr key(EVP_EC_gen("P-256"));
+certificate make_certificate(const std::string& name, const certificate* issuer, key_kind kind) {
+  const key_ptr key(kind == key_kind::rsa2048 ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256"));
   const x509_ptr made(X509_new());
   require(key != nullptr && made != nullptr, "key");
   static long serial = 0;
@@ -80,6 +80,14 @@ certificate make_certificate(const std::string& name, const certificate* issuer)
   return {text_of(chain_text), text_of(key_text)};
 }
 
+std::string encrypted_key(const certificate& of, const std::string& passphrase) {
+  const bio_ptr text(BIO_new(BIO_s_mem()));
+  require(PEM_write_bio_PKCS8PrivateKey(text.get(), key_of(of).get(), EVP_aes_128_cbc(), passphrase.data(),
+                                        static_cast<int>(passphrase.size()), nullptr, nullptr) == 1,
+          "encrypted key");
+  return text_of(text);
+}
+
 const certificate& test_authority() {
   static const certificate made = make_certificate("slabbuf test authority");
   return made;
@@ -92,6 +100,11 @@ const certificate& server_certificate() {
 
 const certificate& client_certificate() {
   static const certificate made = make_certificate("client.test", &test_authority());
+  return made;
+}
+
+const certificate& rsa_server_certificate() {
+  static const certificate made = make_certificate("server.test", &test_authority(), key_kind::rsa2048);
   return made;
 }
 
