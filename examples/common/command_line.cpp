@@ -18,21 +18,6 @@
 namespace slabbuf::examples {
 namespace {
 
-// Runs a parser of ours as a CLI11 check, which reports by returning the message.
-template <class Parse>
-CLI::Validator checked(Parse parse) {
-  return CLI::Validator(
-      [parse](std::string& text) -> std::string {
-        try {
-          parse(text);
-          return {};
-        } catch (const std::exception& fault) {
-          return fault.what();
-        }
-      },
-      "");
-}
-
 // CLI11 may say more than one line, users get one.
 std::string first_line(std::string text) {
   text.resize(std::min(text.find('\n'), text.size()));

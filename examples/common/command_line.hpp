@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <string>
 
@@ -31,6 +32,21 @@ asio::ip::tcp::endpoint parse_endpoint(const std::string& text);
 /// The inverse: "127.0.0.1:7000" or "[::1]:7000".
 std::string format_endpoint(const asio::ip::tcp::endpoint& endpoint);
 std::string format_endpoint(const asio::ip::udp::endpoint& endpoint);
+
+/// A check of CLI11's by a parser that throws.
+template <class Parse>
+CLI::Validator checked(Parse parse) {
+  return CLI::Validator(
+      [parse](std::string& text) -> std::string {
+        try {
+          parse(text);
+          return {};
+        } catch (const std::exception& fault) {
+          return fault.what();
+        }
+      },
+      "");
+}
 
 /// Adds an option that is a size in bytes between the two limits.
 CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t& value, std::size_t bytes_min,

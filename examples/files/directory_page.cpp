@@ -3,8 +3,8 @@
 
 #include "common/command_line.hpp"
 #include "directory_assets.hpp"
-#include "files/content_digest.hpp"
 #include "files/request_path.hpp"
+#include "http/digest.hpp"
 #include "http/escape.hpp"
 
 #include <fmt/chrono.h>
@@ -80,7 +80,7 @@ std::string summary(const directory_listing& listing) {
 
 std::string hash_source(std::string_view text) {
   sha256_hash hash;
-  hash.add(std::as_bytes(std::span(text)));
+  hash.update(std::as_bytes(std::span(text)));
   // "sha-256=:BASE64:" as it stands in a field; a policy writes it 'sha256-BASE64'.
   const std::string field = digest_field(hash.finish());
   const std::size_t first = field.find(':') + 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A few threads for whatever has to wait for a disk, so that those that serve connections never do.
 // Threads: run() from any; the work runs on one of these threads, what follows it on the io_context it came from.
-// Lifetime: joined before the io_contexts that it posts to, and after whoever gives it work has stopped.
+// Lifetime: must outlive whoever gives it work; joined before the io_contexts that it posts to die.
 #pragma once
 
 #include <asio/executor_work_guard.hpp>
@@ -20,7 +20,10 @@ class blocking_threads {
   explicit blocking_threads(std::size_t count = 4) : pool_(count) {}
   blocking_threads(const blocking_threads&) = delete;
   blocking_threads& operator=(const blocking_threads&) = delete;
-  ~blocking_threads() { pool_.join(); }
+  ~blocking_threads() { join(); }
+
+  /// Returns when all work that was given is done; none must be given any more. What follows it has been posted then.
+  void join() { pool_.join(); }
 
   /// Calls `work()` on one of the threads and then `then(result)` on `home`, which has work until that is done. Both may
   /// be move-only. Throws std::bad_alloc: then nothing will be called.

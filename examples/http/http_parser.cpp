@@ -159,14 +159,14 @@ http_parser::progress http_parser::check_head() noexcept {
   return progress::complete;
 }
 
-http_parser::progress http_parser::decode_body(std::span<char> bytes) noexcept {
+http_parser::progress http_parser::decode_body(std::span<const char> bytes, char* to) noexcept {
   // The first time, it is after the head.
   if (llhttp_get_errno(&llhttp_) == HPE_PAUSED) {
     llhttp_resume(&llhttp_);
     llhttp_.settings = const_cast<void*>(static_cast<const void*>(callbacks::of_body()));
     complete_ = false;
   }
-  decode_to_ = bytes.data();
+  decode_to_ = to;
   decoded_ = 0;
   const llhttp_errno_t error = llhttp_execute(&llhttp_, bytes.data(), bytes.size());
   consumed_ = bytes.size();

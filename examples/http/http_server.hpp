@@ -91,6 +91,7 @@ class http_server {
   void let_threads_go();
 
   http_options options_;
+  blocking_threads& blocking_;
   std::atomic<std::size_t> connections_{0};
   std::vector<std::unique_ptr<http_shard>> shards_;
   std::atomic<bool> all_started_{false};

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#include "files/directory_listing.hpp"
+
+#include "files/temporary_file.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <system_error>
+#include <tuple>
+
+namespace slabbuf::examples {
+namespace {
+
+struct close_directory {
+  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
+};
+
+}  // namespace
+
+std::vector<directory_entry> read_directory(const root_directory& root, const std::string& path, int descriptor,
+                                            bool& cut) {
+  // The stream has a position of its own, and owns what it reads from.
+  const int own = ::openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::unique_ptr<DIR, close_directory> stream(own >= 0 ? ::fdopendir(own) : nullptr);
+  if (stream == nullptr) {
+    const int error = errno;
+    if (own >= 0) ::close(own);
+    throw std::system_error(error, std::system_category(), "cannot read a directory");
+  }
+  std::vector<directory_entry> entries;
+  cut = false;
+  while (const ::dirent* const each = ::readdir(stream.get())) {
+    const std::string_view name = each->d_name;
+    if (name == "." || name == ".." || is_temporary_name(name)) continue;
+    struct ::stat status {};
+    if (::fstatat(own, each->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    if (S_ISLNK(status.st_mode)) {
+      // Of what is outside, not even the size is told.
+      const unique_descriptor target = root.open((path + each->d_name).c_str(), O_PATH);
+      if (!target || ::fstat(target.get(), &status) != 0) continue;
+    }
+    if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) continue;
+    if (entries.size() == directory_entries_max) {
+      cut = true;
+      break;
+    }
+    entries.push_back({std::string(name), S_ISDIR(status.st_mode), static_cast<std::uint64_t>(status.st_size),
+                       static_cast<std::int64_t>(status.st_mtim.tv_sec)});
+  }
+  std::sort(entries.begin(), entries.end(), [](const directory_entry& left, const directory_entry& right) {
+    return std::tie(right.is_directory, left.name) < std::tie(left.is_directory, right.name);
+  });
+  return entries;
+}
+
+std::string directory_json(const directory_listing& listing) {
+  nlohmann::ordered_json document{
+      {"path", listing.path}, {"writable", listing.writable}, {"cut", listing.cut}, {"entries", nlohmann::json::array()}};
+  for (const directory_entry& each : listing.entries) {
+    document["entries"].push_back(nlohmann::ordered_json{
+        {"name", each.name},
+        {"type", each.is_directory ? "directory" : "file"},
+        {"bytes", each.is_directory ? 0 : each.bytes},
+        {"modified", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(each.modified_s)))}});
+  }
+  return document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace slabbuf::examples

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+#include "files/file_answer.hpp"
+
+#include "files/byte_ranges.hpp"
+#include "files/directory_listing.hpp"
+#include "files/directory_page.hpp"
+#include "files/preconditions.hpp"
+#include "http/blocking_threads.hpp"
+#include "http/digest.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <exception>
+#include <new>
+#include <random>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace slabbuf::examples {
+namespace {
+
+// Of one turn on a blocking thread: others have theirs before the next.
+constexpr std::uint64_t digest_bytes_per_turn = std::uint64_t{8} << 20;
+constexpr std::size_t digest_bytes_per_read = std::size_t{64} << 10;
+
+void add_content_range(http_response& answer, const byte_range& range, std::uint64_t size) {
+  fmt::format_to(fmt::appender(answer.fields), FMT_STRING("Content-Range: bytes {}-{}/{}\r\n"), range.offset,
+                 range.offset + range.count - 1, size);
+}
+
+// Not to be guessed by whoever wrote the file.
+std::string random_boundary() {
+  std::random_device random;
+  return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
+}
+
+void answer_ranges(http_response& answer, const std::shared_ptr<const open_file>& file,
+                   const std::vector<byte_range>& ranges, std::string_view media_type) {
+  answer.status = 206;
+  if (ranges.size() == 1) {
+    answer.add("Content-Type", media_type);
+    add_content_range(answer, ranges.front(), file->size());
+    answer.body = http_body(file, ranges.front().offset, ranges.front().count);
+    return;
+  }
+  const std::string boundary = random_boundary();
+  answer.add("Content-Type", "multipart/byteranges; boundary=" + boundary);
+  std::vector<http_body::piece> pieces;
+  for (const byte_range& each : ranges) {
+    pieces.push_back({fmt::format("{}--{}\r\nContent-Type: {}\r\nContent-Range: bytes {}-{}/{}\r\n\r\n",
+                                  pieces.empty() ? "" : "\r\n", boundary, media_type, each.offset,
+                                  each.offset + each.count - 1, file->size()),
+                      0, 0});
+    pieces.push_back({{}, each.offset, each.count});
+  }
+  pieces.push_back({fmt::format("\r\n--{}--\r\n", boundary), 0, 0});
+  answer.body = http_body(file, std::move(pieces));
+}
+
+// What of it, when there is nothing against it. The digest has been added by then.
+void answer_content(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, std::string_view media_type) {
+  http_response& answer = exchange->response();
+  const http_request& request = exchange->request();
+  const auto range = request.method() == http_method::get ? request.field("range") : std::nullopt;
+  if (range && range_applies(request, {file->tag(), file->modified()})) {
+    const byte_ranges asked = parse_ranges(*range, file->size());
+    if (asked.what == byte_ranges::kind::some) {
+      answer_ranges(answer, file, asked.ranges, media_type);
+      return http_exchange::respond(std::move(exchange));
+    }
+    if (asked.what == byte_ranges::kind::unsatisfiable) {
+      fmt::format_to(fmt::appender(answer.fields), FMT_STRING("Content-Range: bytes */{}\r\n"), file->size());
+      return http_exchange::respond(std::move(exchange), 416, "no byte of these ranges is in the file");
+    }
+  }
+  answer.add("Content-Type", media_type);
+  const std::uint64_t size = file->size();
+  answer.body = http_body(std::move(file), 0, size);
+  http_exchange::respond(std::move(exchange));
+}
+
+// Whether a Want-Repr-Digest field asks for SHA-256: "sha-256=5"; "sha-256=0" asks for none.
+bool wants_sha256(std::string_view field) noexcept {
+  static constexpr std::string_view algorithm = "sha-256";
+  while (!field.empty()) {
+    const std::string_view member = next_member(field);
+    if (!equal_ignoring_case(trimmed(member.substr(0, member.find('='))), algorithm)) continue;
+    const std::size_t weight = member.find_first_not_of("= ", algorithm.size());
+    return weight == std::string_view::npos || member[weight] != '0';
+  }
+  return false;
+}
+
+// Hashes a file, a turn at a time, and answers then.
+struct digest_job {
+  std::shared_ptr<const open_file> file;
+  std::string media_type;
+  sha256_hash hash;
+  std::uint64_t done = 0;
+  bool failed = false;
+
+  bool turn() try {
+    std::vector<std::byte> bytes(digest_bytes_per_read);
+    const std::uint64_t end = std::min(file->size(), done + digest_bytes_per_turn);
+    while (done < end) {
+      const std::size_t part = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), end - done));
+      if (file->read(std::span(bytes).first(part), done) != http_file::read_status::all) return failed = true;
+      hash.update(std::span(bytes).first(part));
+      done += part;
+    }
+    if (done != file->size()) return false;
+    file->set_digest(hash.finish());
+    return true;
+  } catch (const std::exception& fault) {
+    spdlog::error("a digest failed: {}", fault.what());
+    return failed = true;
+  }
+
+  static void run(std::unique_ptr<digest_job> job, http_exchange_ptr exchange) {
+    blocking_threads& threads = exchange->threads();
+    asio::io_context& home = exchange->context();
+    digest_job& self = *job;
+    threads.run(
+        home, [&self] { return self.turn(); },
+        [job = std::move(job), exchange = std::move(exchange)](bool over) mutable {
+          if (!over) return run(std::move(job), std::move(exchange));
+          if (job->failed) return http_exchange::respond(std::move(exchange), 500, "the file cannot be read");
+          exchange->response().add("Repr-Digest", digest_field(*job->file->digest()));
+          answer_content(std::move(exchange), std::move(job->file), job->media_type);
+        });
+  }
+};
+
+}  // namespace
+
+void answer_file(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, const representation& is) {
+  http_response& answer = exchange->response();
+  const http_request& request = exchange->request();
+  answer.add("Last-Modified", file->last_modified());
+  answer.add("ETag", file->tag());
+  answer.add("Accept-Ranges", "bytes");
+  if (is.varies) answer.add("Vary", "Accept-Encoding");
+  switch (check_preconditions(request, {file->tag(), file->modified()})) {
+    case precondition::holds: break;
+    case precondition::not_modified: answer.status = 304; return http_exchange::respond(std::move(exchange));
+    case precondition::failed:
+      return http_exchange::respond(std::move(exchange), 412, "the file is not the one that is meant");
+  }
+  if (is.gzipped) answer.add("Content-Encoding", "gzip");
+  if (wants_sha256(request.field_or_empty("want-repr-digest"))) {
+    if (const auto digest = file->digest()) {
+      answer.add("Repr-Digest", digest_field(*digest));
+    } else {
+      auto job = std::make_unique<digest_job>();
+      job->file = std::move(file);
+      job->media_type = is.media_type;
+      return digest_job::run(std::move(job), std::move(exchange));
+    }
+  }
+  answer_content(std::move(exchange), std::move(file), is.media_type);
+}
+
+void answer_directory(http_exchange_ptr exchange, const root_directory& root, std::shared_ptr<const open_file> directory,
+                      std::string path, bool writable) {
+  // Whoever takes anything gets the page.
+  const std::string_view accepted = exchange->request().field_or_empty("accept");
+  const bool json = accepted.find("application/json") != std::string_view::npos &&
+                    accepted.find("text/html") == std::string_view::npos;
+  http_response& answer = exchange->response();
+  answer.add("Vary", "Accept");
+  answer.add("Cache-Control", "no-cache");
+  if (json) {
+    answer.add("Content-Type", "application/json");
+  } else {
+    answer.add("Content-Type", "text/html; charset=utf-8");
+    answer.add("Content-Security-Policy", directory_page_policy());
+    answer.add("X-Content-Type-Options", "nosniff");
+  }
+  struct listed {
+    buffer_chain blocks;
+    int status = 200;
+  };
+  blocking_threads& threads = exchange->threads();
+  asio::io_context& home = exchange->context();
+  threads.run(
+      home,
+      [&root, &pool = exchange->buffers(), directory = std::move(directory), path = std::move(path), writable, json] {
+        listed result;
+        try {
+          directory_listing listing{"/" + path, writable, {}, false};
+          listing.entries = read_directory(root, path, directory->descriptor(), listing.cut);
+          const std::string text = json ? directory_json(listing) : directory_page(listing);
+          result.blocks.append_copy(pool, std::as_bytes(std::span(text)));
+        } catch (const std::bad_alloc&) {
+          result.status = 503;
+        } catch (const std::exception& fault) {
+          spdlog::error("a directory cannot be listed: {}", fault.what());
+          result.status = 500;
+        }
+        return result;
+      },
+      [exchange = std::move(exchange)](listed result) mutable {
+        if (result.status != 200) {
+          exchange->response().fields.clear();
+          return http_exchange::respond(std::move(exchange), result.status,
+                                        result.status == 503 ? "there is no memory for this directory"
+                                                             : "the directory cannot be read");
+        }
+        exchange->response().blocks = std::move(result.blocks);
+        http_exchange::respond(std::move(exchange));
+      });
+}
+
+}  // namespace slabbuf::examples

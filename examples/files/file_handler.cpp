@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+#include "files/file_handler.hpp"
+
+#include "files/file_answer.hpp"
+#include "files/mime_types.hpp"
+#include "files/request_path.hpp"
+#include "http/blocking_threads.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace slabbuf::examples {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A file that nobody asks for stays open for one or two of these.
+constexpr auto sweep_period = 5s;
+
+void refuse(http_exchange_ptr exchange, int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+    case ELOOP: return http_exchange::respond(std::move(exchange), 404, "there is no such file");
+    case ENAMETOOLONG: return http_exchange::respond(std::move(exchange), 414, "a name is too long");
+    // EXDEV: it leads out of the root.
+    case EXDEV:
+    case EACCES:
+    case EPERM:
+    case ENXIO: return http_exchange::respond(std::move(exchange), 403, "this is not served");
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM: return http_exchange::respond(std::move(exchange), 503, "the server is short of descriptors");
+    default:
+      spdlog::error("a file cannot be opened: {}", std::generic_category().message(error));
+      return http_exchange::respond(std::move(exchange), 500, "the file cannot be opened");
+  }
+}
+
+void refuse(http_exchange_ptr exchange, path_fault fault) {
+  switch (fault) {
+    case path_fault::none: break;
+    case path_fault::bad_target:
+      return http_exchange::respond(std::move(exchange), 400, "the target has no path");
+    case path_fault::bad_escape:
+      return http_exchange::respond(std::move(exchange), 400, "the path has an escape that is none");
+    case path_fault::forbidden:
+      return http_exchange::respond(std::move(exchange), 400, "the path has what no path may have");
+  }
+}
+
+// A member of Accept-Encoding without "q=0".
+bool accepts_gzip(const http_request& request) noexcept {
+  std::string_view list = request.field_or_empty("accept-encoding");
+  while (!list.empty()) {
+    const std::string_view member = next_member(list);
+    const std::string_view coding = trimmed(member.substr(0, member.find(';')));
+    if (!equal_ignoring_case(coding, "gzip") && coding != "*") continue;
+    const std::size_t weight = member.find("q=");
+    return weight == std::string_view::npos || member.find_first_of("123456789", weight) != std::string_view::npos;
+  }
+  return false;
+}
+
+std::string_view last_name(std::string_view path) noexcept { return path.substr(path.rfind('/') + 1); }
+
+}  // namespace
+
+file_handler::file_handler(asio::io_context& context, const file_shared& shared)
+    : shared_(shared), files_(shared.root), sweep_timer_(context) {
+  sweep_later();
+}
+
+void file_handler::handle(http_exchange_ptr exchange) {
+  const http_request& request = exchange->request();
+  const std::string_view allowed = shared_.limits.writable ? "GET, HEAD, OPTIONS, PUT, DELETE" : "GET, HEAD, OPTIONS";
+  if (request.method() == http_method::options) {
+    exchange->response().add("Allow", allowed);
+    exchange->response().status = 204;
+    return http_exchange::respond(std::move(exchange));
+  }
+  const bool reads = request.method() == http_method::get || request.method() == http_method::head;
+  const bool writes = request.method() == http_method::put || request.method() == http_method::remove;
+  if (!reads && !(writes && shared_.limits.writable)) {
+    exchange->response().add("Allow", allowed);
+    return http_exchange::respond(std::move(exchange), 405, "this server does not do that");
+  }
+  if (const path_fault fault = decode_path(request.target(), path_); fault != path_fault::none)
+    return refuse(std::move(exchange), fault);
+  if (reads) return get(std::move(exchange));
+  if (request.method() == http_method::put)
+    return receive_upload(std::move(exchange), shared_.uploads, shared_.limits, path_);
+  remove(std::move(exchange));
+}
+
+// A .gz beside the file is what whoever accepts gzip gets.
+void file_handler::get(http_exchange_ptr exchange) {
+  if (is_temporary_name(last_name(path_))) return refuse(std::move(exchange), ENOENT);
+  const media_type type = media_type_of(path_);
+  if (!type.compressed && !path_.empty() && path_.back() != '/' && accepts_gzip(exchange->request())) {
+    path_ += ".gz";
+    opened zipped = files_.find(path_);
+    if (zipped == nullptr) {
+      zipped = open_to_read(shared_.root, path_.c_str(), true);
+      if (zipped != nullptr && !zipped->is_directory()) files_.put(path_, zipped);
+    }
+    path_.resize(path_.size() - 3);
+    if (zipped != nullptr && !zipped->is_directory())
+      return answer_file(std::move(exchange), std::move(zipped), {type.name, true, true});
+  }
+  get_plain(std::move(exchange));
+}
+
+void file_handler::get_plain(http_exchange_ptr exchange) {
+  opened file = files_.find(path_);
+  if (file == nullptr) {
+    file = open_to_read(shared_.root, path_.c_str(), true);
+    const int error = errno;
+    if (file == nullptr && error == EAGAIN) {
+      // The path is not in memory: another thread waits for the disk.
+      struct result {
+        opened file;
+        int error;
+      };
+      blocking_threads& threads = exchange->threads();
+      asio::io_context& home = exchange->context();
+      return threads.run(
+          home,
+          [&root = shared_.root, path = path_] {
+            opened found = open_to_read(root, path.c_str(), false);
+            return result{std::move(found), errno};
+          },
+          [this, path = path_, exchange = std::move(exchange)](result found) mutable {
+            path_ = path;
+            on_opened(std::move(exchange), std::move(found.file), found.error);
+          });
+    }
+    return on_opened(std::move(exchange), std::move(file), error);
+  }
+  const media_type type = media_type_of(path_);
+  answer_file(std::move(exchange), std::move(file), {type.name, !type.compressed, false});
+}
+
+void file_handler::on_opened(http_exchange_ptr exchange, opened file, int error) {
+  if (file == nullptr) return refuse(std::move(exchange), error);
+  const bool slash = path_.empty() || path_.back() == '/';
+  if (file->is_directory()) {
+    if (slash)
+      return answer_directory(std::move(exchange), shared_.root, std::move(file), path_, shared_.limits.writable);
+    exchange->response().add("Location", "/" + encode_path(path_) + "/");
+    return http_exchange::respond(std::move(exchange), 301, "this is a directory");
+  }
+  if (slash) return refuse(std::move(exchange), ENOTDIR);
+  files_.put(path_, file);
+  const media_type type = media_type_of(path_);
+  answer_file(std::move(exchange), std::move(file), {type.name, !type.compressed, false});
+}
+
+void file_handler::remove(http_exchange_ptr exchange) {
+  blocking_threads& threads = exchange->threads();
+  asio::io_context& home = exchange->context();
+  threads.run(
+      home,
+      [&store = shared_.uploads, path = path_, conditions = upload_conditions::of(exchange->request())] {
+        try {
+          return store.remove(path, conditions);
+        } catch (const std::system_error& fault) {
+          spdlog::error("a file cannot be removed: {}", fault.what());
+          return upload_result{500, "the file cannot be removed", {}};
+        }
+      },
+      [exchange = std::move(exchange)](const upload_result& result) mutable {
+        if (result.status >= 400) return http_exchange::respond(std::move(exchange), result.status, result.why);
+        exchange->response().status = result.status;
+        http_exchange::respond(std::move(exchange));
+      });
+}
+
+void file_handler::sweep_later() {
+  sweep_timer_.expires_after(sweep_period);
+  sweep_timer_.async_wait([this](asio::error_code ec) {
+    if (ec) return;
+    files_.sweep();
+    sweep_later();
+  });
+}
+
+}  // namespace slabbuf::examples

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+// file_server: serves a directory over HTTP/1.1, plain and over TLS, and takes uploads where that is allowed.
+#include "common/command_line.hpp"
+#include "common/descriptors.hpp"
+#include "common/memory_limit.hpp"
+#include "common/privileges.hpp"
+#include "common/signals.hpp"
+#include "files/file_service.hpp"
+
+#include <slabbuf/net/net.hpp>
+#include <slabbuf/net/openssl_allocator.hpp>
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdio>
+#include <functional>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace {
+
+using namespace slabbuf::examples;
+using decay_timer = slabbuf::net::decay_timer<asio::io_context::executor_type>;
+
+// The least with which a request can be answered: a block for its head, one for the answer, and something to spare.
+constexpr std::size_t budget_bytes_min = std::size_t{256} << 10;
+
+// Calls `action` again and again, on the thread of the context.
+class repeated {
+ public:
+  repeated(asio::io_context& context, std::chrono::seconds period, std::function<void()> action)
+      : timer_(context), period_(period), action_(std::move(action)) {
+    wait();
+  }
+
+ private:
+  void wait() {
+    timer_.expires_after(period_);
+    timer_.async_wait([this](asio::error_code ec) {
+      if (ec) return;
+      action_();
+      wait();
+    });
+  }
+
+  asio::steady_timer timer_;
+  const std::chrono::seconds period_;
+  const std::function<void()> action_;
+};
+
+void print_listening(const char* name, const std::optional<asio::ip::tcp::endpoint>& endpoint) {
+  if (endpoint) fmt::print("listening {} {}\n", name, format_endpoint(*endpoint));
+}
+
+int serve(const file_options& options, const std::string& user) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("file_server"));
+  raise_descriptor_limit();
+  // A file that may not grow any more is an error of the write, not the end of the process.
+  std::signal(SIGXFSZ, SIG_IGN);
+  // Before OpenSSL does anything.
+  slabbuf::concurrent_pool* const openssl_memory =
+      options.certificate ? &slabbuf::net::install_openssl_allocator() : nullptr;
+
+  // Before any thread is started and any line is printed: whoever sees the line may send a signal. The service starts
+  // threads of its own, for which the signals must be blocked, too.
+  asio::io_context signal_context{1};
+  std::function<void()> drain;
+  const signals stop(signal_context, {SIGINT, SIGTERM}, [&](int number) {
+    spdlog::info("{}: draining", number == SIGINT ? "SIGINT" : "SIGTERM");
+    drain();
+  });
+  std::function<void()> reload;
+  std::optional<signals> on_reload;
+  if (options.certificate)
+    on_reload.emplace(signal_context, std::initializer_list<int>{SIGHUP}, [&](int) { reload(); });
+
+  // Ports below 1024, the key and the root are there before the rights to have them go.
+  file_service service(options);
+  if (drop_privileges(user)) spdlog::info("serving as user {}", user);
+  drain = [&] { service.drain(); };
+  reload = [&] { service.reload_certificate(); };
+  const decay_timer decay(signal_context, service.buffers());
+  std::optional<decay_timer> openssl_decay;
+  if (openssl_memory != nullptr) openssl_decay.emplace(signal_context, *openssl_memory);
+  const repeated sweep(signal_context, std::chrono::minutes(1), [&] { service.sweep(); });
+  service.start();
+  std::jthread signal_thread([&] { signal_context.run(); });
+
+  print_listening("http", service.server().plain_endpoint());
+  print_listening("https", service.server().tls_endpoint());
+  std::fflush(stdout);
+  service.run();
+  signal_context.stop();
+  signal_thread.join();
+
+  const slabbuf::pool_stats stats = service.buffers().stats();
+  spdlog::info("drained: {} requests, {} buffers served, {} in use, at most {} at once",
+               service.server().stats().requests, stats.acquired, stats.in_use, format_size(stats.bytes_high_water));
+  return exit_success;
+}
+
+}  // namespace
+
+int main(int argument_count, char** arguments) {
+  file_options options;
+  http_limits& limits = options.http.limits;
+  options.http.threads = std::max(1U, std::thread::hardware_concurrency());
+  CLI::App app(
+      "Serves the files of a directory over HTTP/1.1. SIGTERM and SIGINT let requests be answered (5 s at most; a second "
+      "one cuts them), then it exits. SIGHUP reads the certificate again, for connections from then on.",
+      "file_server");
+  app.add_option("--root", options.root, "Directory to serve")->required()->type_name("DIR");
+  asio::ip::tcp::endpoint http(asio::ip::address_v4::loopback(), 8080);
+  asio::ip::tcp::endpoint https;
+  tls_files files;
+  const CLI::Option* const http_option =
+      add_endpoint_option(app, "--http", http,
+                          "Address to listen on; port 0 lets the system choose. Not listened on by default with --https");
+  CLI::Option* const https_option =
+      add_endpoint_option(app, "--https", https, "Address to listen on for TLS, besides --http or instead of it")
+          ->default_str("none");
+  CLI::Option* const cert_option =
+      app.add_option("--cert", files.certificate, "Certificate, and those that lead to it, in PEM")->type_name("FILE");
+  CLI::Option* const key_option =
+      app.add_option("--key", files.key, "Its private key, in PEM, not encrypted")->type_name("FILE");
+  https_option->needs(cert_option)->needs(key_option);
+  cert_option->needs(https_option);
+  key_option->needs(https_option);
+  app.add_flag("--writable", options.uploads.writable, "Accept uploads (PUT) and removals (DELETE)");
+  std::size_t upload_bytes_max = std::size_t{16} << 30;
+  add_size_option(app, "--upload-bytes-max", upload_bytes_max, 0, std::size_t{1} << 50, "Largest upload");
+  std::string user = "nobody";
+  app.add_option("--user", user, "Who to be when started as root")->type_name("NAME")->default_str(user);
+  add_count_option(app, "--threads", options.http.threads, 1, 256, "N", "Threads, each with its own connections");
+  add_budget_option(app, options.budget_bytes_max, budget_bytes_min,
+                    "Most memory for bytes on their way through; auto: a quarter of what the system allows");
+  add_count_option(app, "--connections-max", limits.connections_max, 1, 10'000'000, "N",
+                   "Connections at once; more are refused");
+  add_count_option(app, "--requests-max", limits.requests_max, 1, 1'000'000'000, "N",
+                   "Requests of one connection, which then ends");
+  std::size_t idle_timeout_s = 60;
+  add_count_option(app, "--idle-timeout", idle_timeout_s, 0, 86'400, "SECONDS",
+                   "Close connections without a request, or whose client takes nothing, after this time; 0: never");
+  std::size_t head_timeout_s = 10;
+  add_count_option(app, "--header-timeout", head_timeout_s, 1, 86'400, "SECONDS",
+                   "Time for the header of a request, from its first byte on");
+  std::size_t body_timeout_s = 30;
+  add_count_option(app, "--body-timeout", body_timeout_s, 1, 86'400, "SECONDS",
+                   "Time for each 4 KiB of an upload");
+  return run_program(app, argument_count, arguments, [&] {
+    limits.idle_timeout = std::chrono::seconds(idle_timeout_s);
+    limits.head_timeout = std::chrono::seconds(head_timeout_s);
+    limits.body_timeout = std::chrono::seconds(body_timeout_s);
+    options.uploads.bytes_max = upload_bytes_max;
+    if (https_option->count() == 0 || http_option->count() != 0) options.http.plain = http;
+    if (https_option->count() != 0) {
+      options.http.tls = https;
+      options.certificate = files;
+    }
+    return serve(options, user);
+  });
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#include "files/open_file.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace slabbuf::examples {
+namespace {
+
+std::int64_t nanoseconds(const ::timespec& time) noexcept {
+  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+}  // namespace
+
+file_identity file_identity::of(const struct ::stat& status) noexcept {
+  return {status.st_dev, status.st_ino, static_cast<std::uint64_t>(status.st_size), nanoseconds(status.st_mtim),
+          nanoseconds(status.st_ctim)};
+}
+
+std::string entity_tag(const file_identity& identity) {
+  return fmt::format("\"{:x}-{:x}-{:x}\"", identity.size, static_cast<std::uint64_t>(identity.modified_ns),
+                     static_cast<std::uint64_t>(identity.changed_ns));
+}
+
+open_file::open_file(unique_descriptor descriptor, const struct ::stat& status)
+    : http_file(std::move(descriptor)),
+      identity_(file_identity::of(status)),
+      modified_(status.st_mtim.tv_sec),
+      last_modified_(format_http_date(modified_)),
+      tag_(entity_tag(identity_)),
+      is_directory_(S_ISDIR(status.st_mode)) {}
+
+std::optional<sha256> open_file::digest() const {
+  const std::lock_guard lock(digest_mutex_);
+  return digest_;
+}
+
+void open_file::set_digest(const sha256& digest) const {
+  const std::lock_guard lock(digest_mutex_);
+  digest_ = digest;
+}
+
+}  // namespace slabbuf::examples

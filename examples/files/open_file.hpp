@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// An open file of the root, with all that answers say of it: made once, used by every request until the file changes.
+// Threads: any; immutable but for the digest, which is set once.
+// Lifetime: shared by caches and answers.
+#pragma once
+
+#include "http/digest.hpp"
+#include "http/http_date.hpp"
+#include "http/http_file.hpp"
+
+#include <sys/stat.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace slabbuf::examples {
+
+/// Which file it is, and which state of it. Whatever changes the bytes changes this: the time of change cannot be set.
+struct file_identity {
+  ::dev_t device = 0;
+  ::ino_t inode = 0;
+  std::uint64_t size = 0;
+  std::int64_t modified_ns = 0;
+  std::int64_t changed_ns = 0;
+
+  static file_identity of(const struct ::stat& status) noexcept;
+  bool operator==(const file_identity&) const = default;
+};
+
+/// "1f4-17c9a3b2e5d1f000-17c9a3b2e5d1f000", in quotes: a strong validator (RFC 9110, 8.8.3) of size and both times.
+std::string entity_tag(const file_identity& identity);
+
+class open_file : public http_file {
+ public:
+  /// `status` is the descriptor's. Throws std::bad_alloc.
+  open_file(unique_descriptor descriptor, const struct ::stat& status);
+
+  const file_identity& identity() const noexcept { return identity_; }
+  std::uint64_t size() const noexcept { return identity_.size; }
+  std::time_t modified() const noexcept { return modified_; }
+  std::string_view last_modified() const noexcept { return text_of(last_modified_); }
+  std::string_view tag() const noexcept { return tag_; }
+  bool is_directory() const noexcept { return is_directory_; }
+
+  /// Of all its bytes, when somebody has asked before.
+  std::optional<sha256> digest() const;
+  void set_digest(const sha256& digest) const;
+
+ private:
+  file_identity identity_;
+  std::time_t modified_;
+  http_date last_modified_;
+  std::string tag_;
+  bool is_directory_;
+  mutable std::mutex digest_mutex_;  // guards digest_
+  mutable std::optional<sha256> digest_;
+};
+
+}  // namespace slabbuf::examples

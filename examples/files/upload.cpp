@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+#include "files/upload.hpp"
+
+#include "http/blocking_threads.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <asio/error.hpp>
+
+#include <cerrno>
+#include <exception>
+#include <system_error>
+#include <utility>
+
+namespace slabbuf::examples {
+namespace {
+
+upload_result result_of(const std::system_error& fault) {
+  switch (fault.code().value()) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return {507, "there is no room for it", {}};
+    case EACCES:
+    case EPERM:
+    case EROFS: return {403, "this cannot be written", {}};
+    default: spdlog::error("an upload failed: {}", fault.what()); return {500, "the upload could not be kept", {}};
+  }
+}
+
+}  // namespace
+
+void receive_upload(http_exchange_ptr exchange, upload_store& store, const upload_limits& limits,
+                    const std::string& path) {
+  std::unique_ptr<upload> made(new upload(store, limits, path, exchange->request()));
+  upload& self = *made;
+  if (upload_result fault = self.parse(exchange->request()); fault.status != 0)
+    return http_exchange::respond(std::move(exchange), fault.status, fault.why);
+  exchange->body_reader() = std::move(made);
+  blocking_threads& threads = exchange->threads();
+  asio::io_context& home = exchange->context();
+  threads.run(
+      home, [&self] { return self.open(); },
+      [&self, exchange = std::move(exchange)](const upload_result& fault) mutable {
+        if (fault.status != 0) return upload::answer(std::move(exchange), self, fault);
+        http_exchange::read_body(std::move(exchange));
+      });
+}
+
+// What the head says. A status of 0, or what is wrong with it.
+upload_result upload::parse(const http_request& request) {
+  const auto length = request.content_length();
+  if (length && *length > limits_.bytes_max) return {413, "uploads this large are not accepted", {}};
+  if (const auto field = request.field("repr-digest")) {
+    digest_ = parse_digest_field(*field);
+    if (!digest_ && field->find("sha-256=") != std::string_view::npos) return {400, "this is no digest", {}};
+  }
+  const auto field = request.field("content-range");
+  if (!field) return {};
+  range_ = parse_content_range(*field);
+  if (!range_) return {400, "this is no Content-Range", {}};
+  if (range_->total > limits_.bytes_max) return {413, "uploads this large are not accepted", {}};
+  if (!length || *length != (range_->part ? range_->part->count : 0))
+    return {400, "Content-Length and Content-Range differ", {}};
+  return {};
+}
+
+// On a blocking thread, as all that follows but for answer().
+upload_result upload::open() try {
+  upload_store::place place;
+  if (upload_result fault = store_.find_place(path_, place); fault.status != 0) return fault;
+  if (store_.check(path_, conditions_) != 0) return {412, "the file is not the one that is to be replaced", {}};
+  name_ = std::move(place.name);
+  if (range_) {
+    offset_ = store_.kept_bytes(path_, range_->total);
+    if (!range_->part) return {202, {}, {}};  // only asks how much is here
+    if (range_->part->offset != 0) {
+      if (range_->part->offset != offset_) return {409, "this is not where the upload goes on", {}};
+      partial_ = store_.take(path_, range_->total);
+      if (!partial_) return {409, "somebody else goes on with this upload", {}};
+      return {};
+    }
+    store_.take(path_, range_->total);  // it begins anew
+    offset_ = 0;
+  }
+  partial_.emplace(partial_upload{temporary_file(std::move(place.directory)), {}});
+  return {};
+} catch (const std::system_error& fault) {
+  return result_of(fault);
+} catch (const std::exception& fault) {
+  spdlog::error("an upload failed: {}", fault.what());
+  return {500, "the upload could not be kept", {}};
+}
+
+void upload::on_body(http_exchange_ptr exchange, asio::error_code ec, buffer piece, bool last) {
+  blocking_threads& threads = exchange->threads();
+  asio::io_context& home = exchange->context();
+  threads.run(
+      home,
+      [this, ec, piece = std::move(piece), last]() mutable {
+        upload_result result = ec ? on_error(ec) : write(piece, last);
+        piece.release();
+        return result;
+      },
+      [this, ec, exchange = std::move(exchange)](const upload_result& result) mutable {
+        // The connection is of no use any more.
+        if (ec && ec != asio::error::timed_out && ec != asio::error::message_size) return;
+        if (result.status != 0) return answer(std::move(exchange), *this, result);
+        http_exchange::read_body(std::move(exchange));
+      });
+}
+
+// The bytes end early: what has come of an upload that can be resumed is kept.
+upload_result upload::on_error(asio::error_code ec) {
+  if (resumable() && partial_ && ec != asio::error::message_size) {
+    try {
+      offset_ = partial_->file.size();
+      store_.keep(path_, range_->total, std::move(*partial_));
+    } catch (const std::bad_alloc&) {
+      spdlog::warn("out of memory: an upload cannot be resumed");
+    }
+  }
+  partial_.reset();
+  if (ec == asio::error::timed_out) return {408, "the body did not come in time", {}};
+  return {400, "the body is not what HTTP says it should be", {}};
+}
+
+upload_result upload::write(const buffer& piece, bool last) try {
+  if (piece.size() > limits_.bytes_max - partial_->file.size()) {
+    partial_.reset();
+    return {413, "uploads this large are not accepted", {}};
+  }
+  partial_->hash.update({piece.data(), piece.size()});
+  partial_->file.append({piece.data(), piece.size()});
+  return last ? finish() : upload_result{};
+} catch (const std::system_error& fault) {
+  partial_.reset();
+  return result_of(fault);
+} catch (const std::exception& fault) {
+  partial_.reset();
+  spdlog::error("an upload failed: {}", fault.what());
+  return {500, "the upload could not be kept", {}};
+}
+
+upload_result upload::finish() {
+  offset_ = partial_->file.size();
+  if (range_ && offset_ < range_->total) {
+    store_.keep(path_, range_->total, std::move(*partial_));
+    partial_.reset();
+    return {202, {}, {}};
+  }
+  partial_upload whole = std::move(*partial_);
+  partial_.reset();
+  if (digest_ && whole.hash.finish() != *digest_) return {400, "the digest of what came is another one", {}};
+  return store_.commit(whole.file, path_, name_, conditions_);
+}
+
+void upload::answer(http_exchange_ptr exchange, upload& self, const upload_result& result) {
+  http_response& answer = exchange->response();
+  const bool says_offset = self.resumable() && (result.status == 202 || result.status == 409 || result.status == 408);
+  if (says_offset) answer.add("Upload-Offset", fmt::format_int(self.offset_).c_str());
+  if (!result.tag.empty()) answer.add("ETag", result.tag);
+  if (result.status >= 400) return http_exchange::respond(std::move(exchange), result.status, result.why);
+  answer.status = result.status;
+  http_exchange::respond(std::move(exchange));
+}
+
+}  // namespace slabbuf::examples

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+#include "files/upload_store.hpp"
+
+#include "files/open_file.hpp"
+#include "files/preconditions.hpp"
+#include "http/http_date.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace slabbuf::examples {
+namespace {
+
+std::optional<std::string> copy(std::optional<std::string_view> text) {
+  return text ? std::optional<std::string>(*text) : std::nullopt;
+}
+
+// A path that cannot be gone along.
+upload_result refused(int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR: return {409, "there is no such directory", {}};
+    case ENAMETOOLONG: return {414, "a name is too long", {}};
+    default: return {403, "this cannot be written", {}};
+  }
+}
+
+}  // namespace
+
+upload_conditions upload_conditions::of(const http_request& request) {
+  return {copy(request.field("if-match")), copy(request.field("if-none-match")),
+          copy(request.field("if-unmodified-since"))};
+}
+
+upload_result upload_store::find_place(const std::string& path, place& found) const {
+  if (path.empty() || path.back() == '/') return {409, "this is a directory", {}};
+  const std::size_t slash = path.rfind('/');
+  found.name = slash == std::string::npos ? path : path.substr(slash + 1);
+  if (is_temporary_name(found.name)) return {403, "names like this are the server's own", {}};
+  found.directory = root_.open(slash == std::string::npos ? "" : path.substr(0, slash).c_str(), O_RDONLY | O_DIRECTORY);
+  if (!found.directory) return refused(errno);
+  struct ::stat status {};
+  if (::fstatat(found.directory.get(), found.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    return errno == ENOENT ? upload_result{} : refused(errno);
+  }
+  if (S_ISDIR(status.st_mode)) return {409, "this is a directory", {}};
+  // A symbolic link would be replaced, and what it names would stay as it is.
+  if (!S_ISREG(status.st_mode)) return {403, "this is not a file", {}};
+  return {};
+}
+
+int upload_store::check(const std::string& path, const upload_conditions& conditions) const {
+  struct ::stat status {};
+  std::string tag;
+  const unique_descriptor file = root_.open(path.c_str(), O_PATH);
+  if (file && ::fstat(file.get(), &status) == 0) tag = entity_tag(file_identity::of(status));
+  if (conditions.if_match) {
+    if (!tag_matches(*conditions.if_match, tag, false)) return 412;
+  } else if (conditions.if_unmodified_since && !tag.empty()) {
+    const auto date = parse_http_date(*conditions.if_unmodified_since);
+    if (date && status.st_mtim.tv_sec > *date) return 412;
+  }
+  if (conditions.if_none_match && tag_matches(*conditions.if_none_match, tag, true)) return 412;
+  return 0;
+}
+
+upload_result upload_store::commit(temporary_file& file, const std::string& path, const std::string& name,
+                                   const upload_conditions& conditions) {
+  file.sync();  // takes the longest: before others have to wait
+  const std::lock_guard lock(commit_mutex_);
+  if (check(path, conditions) != 0) return {412, "the file has changed meanwhile", {}};
+  struct ::stat status {};
+  const bool existed = ::fstatat(file.directory(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+  if (existed && S_ISDIR(status.st_mode)) return {409, "this is a directory", {}};
+  file.commit(name);
+  upload_result done{existed ? 204 : 201, {}, {}};
+  if (::fstat(file.descriptor(), &status) == 0) done.tag = entity_tag(file_identity::of(status));
+  return done;
+}
+
+upload_result upload_store::remove(const std::string& path, const upload_conditions& conditions) {
+  place found;
+  if (upload_result fault = find_place(path, found); fault.status != 0) {
+    return fault.status == 409 && path.find('/') != std::string::npos && !found.directory
+               ? upload_result{404, "there is no such file", {}}
+               : fault;
+  }
+  const std::lock_guard lock(commit_mutex_);
+  if (check(path, conditions) != 0) return {412, "the file is not the one that is meant", {}};
+  if (::unlinkat(found.directory.get(), found.name.c_str(), 0) != 0) {
+    if (errno == ENOENT) return {404, "there is no such file", {}};
+    if (errno == EACCES || errno == EPERM || errno == EROFS) return {403, "this cannot be removed", {}};
+    throw std::system_error(errno, std::system_category(), "cannot remove");
+  }
+  if (::fsync(found.directory.get()) != 0) throw std::system_error(errno, std::system_category(), "fsync");
+  return {204, {}, {}};
+}
+
+void upload_store::keep(const std::string& path, std::uint64_t total, partial_upload partial) {
+  std::optional<kept> dropped;  // removed after the lock
+  const std::lock_guard lock(kept_mutex_);
+  if (kept_.size() >= kept_max) {
+    const auto oldest = std::min_element(kept_.begin(), kept_.end(), [](const auto& left, const auto& right) {
+      return left.second.since < right.second.since;
+    });
+    dropped.emplace(std::move(oldest->second));
+    kept_.erase(oldest);
+  }
+  kept_.insert_or_assign(key(path, total), kept{std::move(partial), std::chrono::steady_clock::now()});
+}
+
+std::optional<partial_upload> upload_store::take(const std::string& path, std::uint64_t total) {
+  const std::lock_guard lock(kept_mutex_);
+  const auto found = kept_.find(key(path, total));
+  if (found == kept_.end()) return std::nullopt;
+  std::optional<partial_upload> partial(std::move(found->second.partial));
+  kept_.erase(found);
+  return partial;
+}
+
+std::uint64_t upload_store::kept_bytes(const std::string& path, std::uint64_t total) const {
+  const std::lock_guard lock(kept_mutex_);
+  const auto found = kept_.find(key(path, total));
+  return found != kept_.end() ? found->second.partial.file.size() : 0;
+}
+
+void upload_store::sweep() {
+  const auto limit = std::chrono::steady_clock::now() - kept_time;
+  const std::lock_guard lock(kept_mutex_);
+  std::erase_if(kept_, [&](const auto& each) { return each.second.since < limit; });
+}
+
+}  // namespace slabbuf::examples

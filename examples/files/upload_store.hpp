@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// Where uploads end: one at a time becomes a file, and only if what is there is what the client expects. Keeps what has
+// arrived of uploads that are to be resumed.
+// Threads: any; waits for the disk.
+// Lifetime: the root must outlive it. What it keeps dies with it.
+#pragma once
+
+#include "files/root_directory.hpp"
+#include "files/temporary_file.hpp"
+#include "http/digest.hpp"
+#include "http/http_request.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace slabbuf::examples {
+
+/// Of If-Match and the like: copies, as the request's own are gone once its body is read.
+struct upload_conditions {
+  std::optional<std::string> if_match;
+  std::optional<std::string> if_none_match;
+  std::optional<std::string> if_unmodified_since;
+
+  static upload_conditions of(const http_request& request);
+};
+
+/// What an upload is answered.
+struct upload_result {
+  int status = 0;
+  std::string why;  // for people, of errors
+  std::string tag;  // of the new file
+};
+
+/// What has arrived of an upload.
+struct partial_upload {
+  temporary_file file;
+  sha256_hash hash;
+};
+
+class upload_store {
+ public:
+  explicit upload_store(const root_directory& root) : root_(root) {}
+
+  /// Where `path` is to be: its directory and its name in there. A status of 0, or why it cannot be written.
+  struct place {
+    unique_descriptor directory;
+    std::string name;
+  };
+  upload_result find_place(const std::string& path, place& found) const;
+
+  /// 0, or 412.
+  int check(const std::string& path, const upload_conditions& conditions) const;
+
+  /// Makes it the file of this path: 201 or 204; 412 when that is not what the conditions say any more. Throws
+  /// std::system_error.
+  upload_result commit(temporary_file& file, const std::string& path, const std::string& name,
+                       const upload_conditions& conditions);
+
+  /// 204, 404, 409, 412. Throws std::system_error.
+  upload_result remove(const std::string& path, const upload_conditions& conditions);
+
+  /// Keeps what has arrived of an upload of `total` bytes to `path`; the one that was used least recently goes when there
+  /// are too many.
+  void keep(const std::string& path, std::uint64_t total, partial_upload partial);
+  /// Takes it out again: one client at a time goes on with it.
+  std::optional<partial_upload> take(const std::string& path, std::uint64_t total);
+  /// How many bytes of it are here.
+  std::uint64_t kept_bytes(const std::string& path, std::uint64_t total) const;
+  /// Drops what nobody went on with for kept_time.
+  void sweep();
+
+  static constexpr std::size_t kept_max = 64;
+  static constexpr std::chrono::hours kept_time{1};
+
+ private:
+  struct kept {
+    partial_upload partial;
+    std::chrono::steady_clock::time_point since;
+  };
+  using key = std::pair<std::string, std::uint64_t>;
+
+  const root_directory& root_;
+  std::mutex commit_mutex_;  // between looking at a file and replacing it
+  mutable std::mutex kept_mutex_;  // guards kept_
+  std::map<key, kept> kept_;
+};
+
+}  // namespace slabbuf::examples

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+// One HTTP connection, over a socket or a TLS stream: read a head, let the handler answer, send that, and so on.
+// Threads: the one that runs its shard.
+// Lifetime: owned by its next step: an operation's handler, or the handler of the request. So it dies when a step ends
+// without starting another, and whatever it holds goes back to the pool.
+//
+//     idle: a socket, a deadline, a pointer        -- bytes -->  head: + one block, the state of a request
+//     head --complete--> handler --respond()--> sending --> idle, or the next head that has come already
+//                           |  read_body(): a block whenever there are bytes, given to the body's reader
+//
+// Whoever waits for the budget holds no block: what was received is given back first, and where that has requests in it
+// that have not been answered, the client will have to repeat them.
+#pragma once
+
+#include "http/http_exchange.hpp"
+#include "http/http_head.hpp"
+#include "http/http_parser.hpp"
+#include "http/http_shard.hpp"
+
+#include <slabbuf/net/deadline_wheel.hpp>
+#include <slabbuf/pool/buffer.hpp>
+
+#include <asio/error_code.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
+namespace slabbuf::examples {
+
+template <class Stream>
+class http_connection final : public http_exchange {
+ public:
+  using pointer = std::unique_ptr<http_connection>;
+
+  http_connection(http_shard& shard, Stream stream);
+  http_connection(const http_connection&) = delete;
+  http_connection& operator=(const http_connection&) = delete;
+  ~http_connection() override;
+
+  /// Shakes hands where that has to be, and waits for a request.
+  static void start(pointer self);
+
+  concurrent_pool& buffers() noexcept override { return shard_.shared_.buffers; }
+  asio::io_context& context() noexcept override { return shard_.context_; }
+  blocking_threads& threads() noexcept override { return shard_.shared_.threads; }
+
+ private:
+  static constexpr bool plain = std::is_same_v<Stream, tcp_socket>;
+
+  // What it does; what its deadline means.
+  enum class phase : std::uint8_t {
+    handshake,
+    idle,     // no bytes of a request have come
+    head,     // some have
+    body,     // waits for bytes of it
+    sending,  // waits for the peer to take bytes
+    working,  // waits for the budget, for a disk, for the handler: not for the peer
+    closing,  // has said its last word
+  };
+
+  // What there is only while a request is under way; in a block of the shard's pool.
+  struct active : http_exchange_state {
+    http_parser parser;
+    buffer input;                  // received; from input_from on, not looked at yet
+    std::size_t input_from = 0;
+    std::size_t head_from = 0;     // where the head begins in it
+    buffer output;                 // to be sent, from output_from on
+    std::size_t output_from = 0;
+    std::size_t progress_bytes = 0;  // of the body, since its deadline was set
+    bool head_written = false;
+    bool closes = false;           // this is the last answer
+    bool body_begun = false;
+    bool body_complete = false;
+  };
+
+  struct expire {
+    http_connection* connection;
+    void operator()() const { connection->on_deadline(); }
+  };
+
+  template <class Step>
+  static auto bound(pointer self, Step step);
+  static pointer own(http_exchange_ptr exchange) noexcept;
+
+  // Receiving a head (http_connection_receive.hpp).
+  static void wait_for_request(pointer self);
+  static void on_first_bytes(pointer self, asio::error_code ec, buffer received);
+  static void begin_request(http_connection& self, buffer received);
+  static void serve(pointer self);
+  static void receive_more_of_head(pointer self);
+  bool make_room();
+  static void refuse(pointer self, int status, std::string_view why);
+  static void finish(pointer self);
+
+  // Its body (http_connection_body.hpp).
+  void do_read_body(http_exchange_ptr self) override;
+  static void decode(pointer self);
+  static void receive_body(pointer self);
+  static void on_body_bytes(pointer self, asio::error_code ec, buffer received);
+  static void deliver(pointer self, asio::error_code ec, buffer piece, bool last);
+
+  // The answer (http_connection_send.hpp).
+  enum class filled : std::uint8_t { yes, cold, broken };
+  void do_respond(http_exchange_ptr self) override;
+  static void send(pointer self);
+  static void send_blocks(pointer self);
+  enum class sent : std::uint8_t { all, blocked, failed, turn_over, cold };
+  sent send_output();
+  sent send_file_part();
+  std::size_t block_bytes_wanted() const;
+  bool next_is_sent_by_system() const;
+  bool take_output_block();
+  filled fill();
+  std::size_t file_bytes_next(std::size_t room) const;
+  static void wait_for_block(pointer self);
+  static void wait_until_writable(pointer self);
+  static void write_output(pointer self);
+  static void read_cold(pointer self);
+  static void warm_cold(pointer self);
+  void file_failed() const;
+
+  static void close_gracefully(pointer self);
+  static void linger(pointer self);
+  void on_deadline();
+  bool takes_bytes() noexcept;
+  void abort() noexcept;
+  void expires_after(phase next, std::chrono::steady_clock::duration time);
+  std::chrono::seconds idle_time() const noexcept;
+  void start_active();
+  void end_active() noexcept;
+  tcp_socket& socket() noexcept;
+
+  http_shard& shard_;
+  Stream stream_;
+  net::deadline<expire> deadline_;
+  active* active_ = nullptr;
+  std::uint32_t request_count_ = 0;
+  int unsent_bytes_ = 0;  // in the kernel, when takes_bytes() was last asked
+  phase phase_ = phase::handshake;
+};
+
+extern template class http_connection<tcp_socket>;
+extern template class http_connection<tls_socket>;
+
+}  // namespace slabbuf::examples

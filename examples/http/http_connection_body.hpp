@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+// http_connection: the body of a request, piece by piece.
+// Included by http_connection.cpp alone.
+#pragma once
+
+#include "http/http_connection.hpp"
+
+#include <slabbuf/net/net.hpp>
+
+#include <asio/bind_executor.hpp>
+#include <asio/buffer.hpp>
+#include <asio/error.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+namespace slabbuf::examples {
+
+// What one read of a body takes at most: a block for as long as its bytes are on their way to the file.
+inline constexpr std::size_t body_bytes_per_read = std::size_t{128} << 10;
+// And at least, when the budget has to be waited for.
+inline constexpr std::size_t body_bytes_when_short = std::size_t{16} << 10;
+
+template <class Stream>
+void http_connection<Stream>::do_read_body(http_exchange_ptr exchange) {
+  pointer self = own(std::move(exchange));
+  http_connection& connection = *self;
+  active& now = *connection.active_;
+  if (now.body_complete) return deliver(std::move(self), {}, {}, true);
+  if (!std::exchange(now.body_begun, true)) {
+    connection.expires_after(phase::body, connection.shard_.shared_.options.limits.body_timeout);
+    now.progress_bytes = 0;
+    // The first of them may have come with the head.
+    if (!now.request.has_body() || now.input_from != now.input.size()) return decode(std::move(self));
+    now.input.release();
+    now.input_from = 0;
+    if (now.request.expects_continue()) {
+      static constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+      buffer text = connection.buffers().try_acquire(go_on.size());
+      if (!text) return refuse(std::move(self), 503, "there is no memory for an upload");
+      std::memcpy(text.data(), go_on.data(), go_on.size());
+      return net::async_write(connection.stream_, std::move(text),
+                              bound(std::move(self), [](pointer next, asio::error_code ec, std::size_t) {
+                                ec ? deliver(std::move(next), ec, {}, false) : receive_body(std::move(next));
+                              }));
+    }
+  }
+  receive_body(std::move(self));
+}
+
+// Takes the bytes of the body out of what has been received.
+template <class Stream>
+void http_connection<Stream>::decode(pointer self) {
+  http_connection& connection = *self;
+  active& now = *connection.active_;
+  if (!now.request.has_body()) {
+    now.body_complete = true;
+    return deliver(std::move(self), {}, {}, true);
+  }
+  char* const block = reinterpret_cast<char*>(now.input.data());
+  const auto progress =
+      now.parser.decode_body({block + now.input_from, now.input.size() - now.input_from}, block);
+  if (progress == http_parser::progress::refused) return deliver(std::move(self), asio::error::message_size, {}, false);
+  const std::size_t decoded = now.parser.decoded();
+  const std::size_t rest_from = now.input_from + now.parser.consumed();
+  const std::size_t rest_bytes = now.input.size() - rest_from;
+  buffer piece = std::move(now.input);
+  now.input_from = 0;
+  if (progress == http_parser::progress::complete) {
+    now.body_complete = true;
+    if (rest_bytes != 0) {
+      // The next request, in the block that is given away now. Where there is no room for it, the client has to repeat it.
+      now.input = connection.buffers().try_acquire(rest_bytes);
+      if (now.input) {
+        std::memcpy(now.input.data(), std::as_const(piece).data() + rest_from, rest_bytes);
+      } else {
+        now.closes = true;
+      }
+    }
+  } else if (decoded == 0) {
+    piece.release();
+    return receive_body(std::move(self));
+  }
+  now.progress_bytes += decoded;
+  piece.resize(decoded);
+  deliver(std::move(self), {}, std::move(piece), now.body_complete);
+}
+
+template <class Stream>
+void http_connection<Stream>::receive_body(pointer self) {
+  http_connection& connection = *self;
+  active& now = *connection.active_;
+  const http_limits& limits = connection.shard_.shared_.options.limits;
+  // A deadline for so many bytes, not for each read: a byte now and then does not keep a connection.
+  if (connection.phase_ != phase::body || now.progress_bytes >= limits.body_bytes_least) {
+    connection.expires_after(phase::body, limits.body_timeout);
+    now.progress_bytes = 0;
+  }
+  net::async_read_some(connection.stream_, connection.buffers(), bound(std::move(self), &on_body_bytes),
+                       body_bytes_per_read);
+}
+
+template <class Stream>
+void http_connection<Stream>::on_body_bytes(pointer self, asio::error_code ec, buffer received) {
+  http_connection& connection = *self;
+  active& now = *connection.active_;
+  if (ec == asio::error::no_buffer_space) {
+    connection.phase_ = phase::working;
+    concurrent_pool& pool = connection.buffers();
+    return net::async_acquire(
+        pool, std::min(body_bytes_when_short, pool.block_bytes_max()),
+        asio::bind_executor(
+            connection.socket().get_executor(), bound(std::move(self), [](pointer next, asio::error_code refused, buffer granted) {
+              if (refused) return deliver(std::move(next), refused, {}, false);
+              http_connection& reading = *next;
+              reading.expires_after(phase::body, reading.shard_.shared_.options.limits.body_timeout);
+              const std::span<std::byte> room = granted.prepare();
+              reading.stream_.async_read_some(
+                  asio::buffer(room.data(), room.size()),
+                  bound(std::move(next), [granted = std::move(granted)](pointer again, asio::error_code failed,
+                                                                        std::size_t bytes) mutable {
+                    granted.commit(bytes);
+                    on_body_bytes(std::move(again), failed, std::move(granted));
+                  }));
+            })));
+  }
+  if (ec) {
+    const bool late = ec == asio::error::operation_aborted && connection.deadline_.expired();
+    return deliver(std::move(self), late && !connection.shard_.aborting_ ? asio::error::timed_out : ec, {}, false);
+  }
+  connection.shard_.counters_.received_bytes.add(received.size());
+  now.input = std::move(received);
+  now.input_from = 0;
+  decode(std::move(self));
+}
+
+template <class Stream>
+void http_connection<Stream>::deliver(pointer self, asio::error_code ec, buffer piece, bool last) {
+  http_body_reader& reader = *self->active_->body_reader;
+  self->phase_ = phase::working;
+  reader.on_body(std::move(self), ec, std::move(piece), last);
+}
+
+}  // namespace slabbuf::examples

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+// http_connection: from the first byte of a request to its handler, and the end of a connection.
+// Included by http_connection.cpp alone.
+#pragma once
+
+#include "http/http_connection.hpp"
+
+#include <slabbuf/net/net.hpp>
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <asio/bind_executor.hpp>
+#include <asio/buffer.hpp>
+#include <asio/error.hpp>
+#include <asio/post.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <span>
+#include <utility>
+
+namespace slabbuf::examples {
+
+// Most requests fit; what does not is moved to a larger block.
+inline constexpr std::size_t head_bytes_first = 2048;
+
+// Requests that came together are answered without looking at other connections, but not more of them than this.
+inline constexpr unsigned pipelined_per_turn_max = 16;
+
+// A client that sends what nobody reads is listened to for a while, so that it gets its answer before the connection is
+// reset.
+inline constexpr std::chrono::seconds linger_time{2};
+
+template <class Stream>
+http_connection<Stream>::http_connection(http_shard& shard, Stream stream)
+    : shard_(shard), stream_(std::move(stream)), deadline_(shard.deadlines_, expire{this}) {
+  expires_after(phase::handshake, shard_.shared_.options.limits.head_timeout);
+  shard_.connection_began();
+}
+
+template <class Stream>
+http_connection<Stream>::~http_connection() {
+  end_active();
+  shard_.connection_ended();
+}
+
+template <class Stream>
+tcp_socket& http_connection<Stream>::socket() noexcept {
+  if constexpr (plain) {
+    return stream_;
+  } else {
+    return stream_.next_layer();
+  }
+}
+
+// The handler of an operation: `step(self, results...)`, with memory from the shard's pool.
+template <class Stream>
+template <class Step>
+auto http_connection<Stream>::bound(pointer self, Step step) {
+  local_pool& handlers = self->shard_.handlers_;
+  return net::bind_pool(handlers,
+                        [self = std::move(self), step = std::move(step)](auto&&... results) mutable {
+                          step(std::move(self), std::forward<decltype(results)>(results)...);
+                        });
+}
+
+template <class Stream>
+auto http_connection<Stream>::own(http_exchange_ptr exchange) noexcept -> pointer {
+  return pointer(static_cast<http_connection*>(exchange.release()));
+}
+
+template <class Stream>
+void http_connection<Stream>::start(pointer self) {
+  if constexpr (plain) {
+    wait_for_request(std::move(self));
+  } else {
+    http_connection& connection = *self;
+    connection.stream_.async_handshake(tls_socket::server, bound(std::move(self), [](pointer next, asio::error_code ec) {
+                                         if (!ec) wait_for_request(std::move(next));
+                                       }));
+  }
+}
+
+template <class Stream>
+void http_connection<Stream>::wait_for_request(pointer self) {
+  http_connection& connection = *self;
+  connection.expires_after(phase::idle, connection.idle_time());
+  if (connection.shard_.draining_) return close_gracefully(std::move(self));
+  net::async_read_some(connection.stream_, connection.buffers(), bound(std::move(self), &on_first_bytes),
+                       head_bytes_first);
+}
+
+template <class Stream>
+void http_connection<Stream>::on_first_bytes(pointer self, asio::error_code ec, buffer received) {
+  http_connection& connection = *self;
+  if (ec == asio::error::no_buffer_space) {
+    // Bytes have arrived and there is no room for them: they stay in the socket until it is this connection's turn.
+    connection.expires_after(phase::working, connection.shard_.shared_.options.limits.head_timeout);
+    concurrent_pool& pool = connection.buffers();
+    return net::async_acquire(
+        pool, std::min(head_bytes_first, pool.block_bytes_max()),
+        asio::bind_executor(connection.socket().get_executor(),
+                            bound(std::move(self), [](pointer next, asio::error_code refused, buffer granted) {
+                              if (refused) return;
+                              granted.resize(0);
+                              begin_request(*next, std::move(granted));
+                              receive_more_of_head(std::move(next));
+                            })));
+  }
+  if (ec == asio::error::operation_aborted && connection.deadline_.expired()) return close_gracefully(std::move(self));
+  if (ec) return;
+  begin_request(connection, std::move(received));
+  serve(std::move(self));
+}
+
+template <class Stream>
+void http_connection<Stream>::begin_request(http_connection& self, buffer received) {
+  self.start_active();
+  self.shard_.counters_.received_bytes.add(received.size());
+  self.active_->input = std::move(received);
+  self.active_->parser.begin(self.active_->request, self.shard_.shared_.options.limits.target_bytes_max);
+}
+
+// Parses what has come, and has it answered. A loop, not a recursion: a client may send a thousand requests at once.
+template <class Stream>
+void http_connection<Stream>::serve(pointer self) {
+  for (unsigned turn = 0;; ++turn) {
+    http_connection& connection = *self;
+    http_shard& shard = connection.shard_;
+    active& now = *connection.active_;
+    if (turn == pipelined_per_turn_max) {
+      connection.phase_ = phase::working;
+      return asio::post(shard.context_, bound(std::move(self), [](pointer next) { serve(std::move(next)); }));
+    }
+    const char* const block = reinterpret_cast<const char*>(std::as_const(now.input).data());
+    const auto progress = now.parser.parse_head(block, now.input_from, now.input.size());
+    if (progress == http_parser::progress::more) {
+      now.input_from = now.input.size();
+      return receive_more_of_head(std::move(self));
+    }
+    shard.counters_.requests.add();
+    ++connection.request_count_;
+    connection.phase_ = phase::working;
+    if (progress == http_parser::progress::refused) {
+      shard.served_ = &connection;
+      refuse(std::move(self), now.parser.status(), now.parser.why());
+    } else {
+      now.input_from = now.parser.consumed();
+      shard.served_ = &connection;
+      shard.handler_->handle(std::move(self));
+    }
+    shard.served_ = nullptr;
+    // Nothing comes back unless there are more bytes: it goes on by itself, or is gone.
+    if (shard.returned_ == nullptr) return;
+    self = own(std::move(shard.returned_));
+  }
+}
+
+template <class Stream>
+void http_connection<Stream>::refuse(pointer self, int status, std::string_view why) {
+  self->active_->closes = true;
+  respond(std::move(self), status, why);
+}
+
+template <class Stream>
+void http_connection<Stream>::receive_more_of_head(pointer self) {
+  http_connection& connection = *self;
+  active& now = *connection.active_;
+  const http_limits& limits = connection.shard_.shared_.options.limits;
+  if (now.input.size() - now.head_from >= limits.head_bytes_max) {
+    ++connection.request_count_;
+    return refuse(std::move(self), 431, "the header is longer than this server takes");
+  }
+  if (!connection.make_room()) return refuse(std::move(self), 503, "there is no memory for a header this long");
+  // One deadline for all of the head, however many pieces it comes in.
+  if (connection.phase_ != phase::head) connection.expires_after(phase::head, limits.head_timeout);
+  const std::size_t size = now.input.size();
+  const std::span<std::byte> room = now.input.prepare().subspan(size);
+  connection.stream_.async_read_some(
+      asio::buffer(room.data(), room.size()),
+      bound(std::move(self), [size](pointer next, asio::error_code ec, std::size_t received) {
+        http_connection& reading = *next;
+        reading.active_->input.commit(size + received);
+        reading.shard_.counters_.received_bytes.add(received);
+        if (ec == asio::error::operation_aborted && reading.deadline_.expired() && !reading.shard_.aborting_)
+          return refuse(std::move(next), 408, "the header did not come in time");
+        if (!ec) serve(std::move(next));
+      }));
+}
+
+// For at least a byte more of the head: behind what there is, in front of it, or in a larger block. Positions in the
+// block change with that: it is parsed again.
+template <class Stream>
+bool http_connection<Stream>::make_room() {
+  active& now = *active_;
+  if (now.input.size() < now.input.capacity()) return true;
+  const std::size_t kept = now.input.size() - now.head_from;
+  if (now.head_from != 0) {
+    std::memmove(now.input.data(), now.input.data() + now.head_from, kept);
+    now.input.resize(kept);
+  } else {
+    buffer larger = buffers().try_acquire(shard_.shared_.options.limits.head_bytes_max);
+    if (!larger || larger.capacity() <= kept) return false;
+    std::memcpy(larger.writable(kept).data(), std::as_const(now.input).data(), kept);
+    larger.resize(kept);
+    now.input = std::move(larger);
+  }
+  now.head_from = 0;
+  now.parser.begin(now.request, shard_.shared_.options.limits.target_bytes_max);
+  now.input_from = 0;
+  return true;
+}
+
+// The answer has been sent.
+template <class Stream>
+void http_connection<Stream>::finish(pointer self) {
+  http_connection& connection = *self;
+  active& now = *connection.active_;
+  if (now.closes) return close_gracefully(std::move(self));
+  if (now.input_from == now.input.size()) {
+    connection.end_active();
+    return wait_for_request(std::move(self));
+  }
+  // The next request has come already.
+  buffer rest = std::move(now.input);
+  const std::size_t from = now.input_from;
+  connection.end_active();
+  connection.start_active();
+  active& next = *connection.active_;
+  next.input = std::move(rest);
+  next.input_from = next.head_from = from;
+  next.parser.begin(next.request, connection.shard_.shared_.options.limits.target_bytes_max);
+  connection.expires_after(phase::working, connection.shard_.shared_.options.limits.head_timeout);
+  if (connection.shard_.served_ == &connection) {
+    connection.shard_.returned_ = std::move(self);
+  } else {
+    serve(std::move(self));
+  }
+}
+
+// Says that nothing more will come, and listens for a while: a peer that is still sending would lose the answer to the
+// reset that follows when bytes are left unread.
+template <class Stream>
+void http_connection<Stream>::close_gracefully(pointer self) {
+  http_connection& connection = *self;
+  connection.end_active();
+  connection.expires_after(phase::closing, linger_time);
+  if constexpr (plain) {
+    linger(std::move(self));
+  } else {
+    connection.stream_.async_shutdown(
+        bound(std::move(self), [](pointer next, asio::error_code) { linger(std::move(next)); }));
+  }
+}
+
+template <class Stream>
+void http_connection<Stream>::linger(pointer self) {
+  http_connection& connection = *self;
+  asio::error_code ec;
+  connection.socket().shutdown(tcp_socket::shutdown_send, ec);
+  if (ec) return;
+  // Dropped by the kernel, without memory of ours. What is left makes the socket readable again at once.
+  if (::recv(connection.socket().native_handle(), nullptr, std::size_t{1} << 20, MSG_TRUNC | MSG_DONTWAIT) <= 0 &&
+      errno != EAGAIN) {
+    return;
+  }
+  connection.socket().async_wait(tcp_socket::wait_read, bound(std::move(self), [](pointer next, asio::error_code failed) {
+                                   if (!failed) linger(std::move(next));
+                                 }));
+}
+
+template <class Stream>
+void http_connection<Stream>::on_deadline() {
+  if (shard_.aborting_) return abort();
+  asio::error_code ignored;
+  switch (phase_) {
+    case phase::idle:
+      // While the server drains, this is sooner than it was.
+      if (!shard_.draining_ && shard_.shared_.options.limits.idle_timeout.count() == 0) return deadline_.restart();
+      socket().cancel(ignored);  // the read ends, and sees why
+      return;
+    case phase::head:
+    case phase::body:
+      // Draining has set a deadline that is too short for a request that has begun; its own end comes by the abort.
+      if (shard_.draining_) return deadline_.restart();
+      socket().cancel(ignored);
+      return;
+    case phase::sending:
+      if (shard_.draining_ || takes_bytes()) return deadline_.restart();
+      return abort();
+    case phase::working: return deadline_.restart();
+    case phase::handshake:
+    case phase::closing: return abort();
+  }
+}
+
+// Whether the peer has taken bytes since this was last asked. A system call.
+template <class Stream>
+bool http_connection<Stream>::takes_bytes() noexcept {
+  int unsent_bytes = 0;
+  if (::ioctl(socket().native_handle(), SIOCOUTQ, &unsent_bytes) != 0) return false;
+  return std::exchange(unsent_bytes_, unsent_bytes) != unsent_bytes;
+}
+
+// Ends every operation with an error, so that the connection dies.
+template <class Stream>
+void http_connection<Stream>::abort() noexcept {
+  asio::error_code ignored;
+  socket().close(ignored);
+}
+
+template <class Stream>
+void http_connection<Stream>::expires_after(phase next, std::chrono::steady_clock::duration time) {
+  phase_ = next;
+  deadline_.expires_after(time);
+}
+
+// Without a timeout it is armed all the same: draining shortens what is armed.
+template <class Stream>
+std::chrono::seconds http_connection<Stream>::idle_time() const noexcept {
+  const std::chrono::seconds timeout = shard_.shared_.options.limits.idle_timeout;
+  return timeout == timeout.zero() ? std::chrono::hours(24) : timeout;
+}
+
+template <class Stream>
+void http_connection<Stream>::start_active() {
+  static_assert(sizeof(active) <= net::handler_bytes_max, "the state of a request comes from the pool");
+  net::handler_allocator<active> allocator(shard_.handlers_);
+  active_ = new (allocator.allocate(1)) active;  // NOLINT: end_active() gives it back
+  state_ = active_;
+}
+
+template <class Stream>
+void http_connection<Stream>::end_active() noexcept {
+  if (active_ == nullptr) return;
+  net::handler_allocator<active> allocator(shard_.handlers_);
+  active* const dying = std::exchange(active_, nullptr);
+  state_ = nullptr;
+  dying->~active();
+  allocator.deallocate(dying, 1);
+}
+
+}  // namespace slabbuf::examples

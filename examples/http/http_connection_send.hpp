@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: MIT
+// http_connection: the answer, block by block, or by sendfile(2).
+// Included by http_connection.cpp alone.
+//
+//     plain:  | head, small parts of the file | one block, one send    large parts: sendfile, straight from the page cache
+//     TLS:    | head, file ............       | blocks of up to 128 KiB, each encrypted and sent before the next is taken
+//
+// The file is read without waiting; what is not in memory is read, or fetched, by another thread.
+#pragma once
+
+#include "http/http_connection.hpp"
+
+#include "http/blocking_threads.hpp"
+
+#include <slabbuf/net/net.hpp>
+
+#include <spdlog/spdlog.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <asio/bind_executor.hpp>
+#include <asio/error.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace slabbuf::examples {
+
+// Parts of a file as large as this are sent by the system, where there is no TLS; smaller ones cost less as bytes in a
+// block, behind the head (bench/files).
+inline constexpr std::uint64_t send_file_bytes_least = std::uint64_t{64} << 10;
+// One call of sendfile(2), after which others have their turn.
+inline constexpr std::uint64_t send_file_bytes_per_call = std::uint64_t{512} << 10;
+inline constexpr std::size_t output_bytes_max = std::size_t{128} << 10;
+
+template <class Stream>
+void http_connection<Stream>::do_respond(http_exchange_ptr exchange) {
+  pointer self = own(std::move(exchange));
+  http_connection& connection = *self;
+  active& now = *connection.active_;
+  http_response& answer = now.response;
+  const http_limits& limits = connection.shard_.shared_.options.limits;
+  const bool unread = now.request.has_body() && !now.body_complete;
+  now.closes = now.closes || answer.close || unread || connection.shard_.draining_ || !now.parser.keeps_alive() ||
+               connection.request_count_ >= limits.requests_max;
+  connection.shard_.counters_.answers[static_cast<std::size_t>(answer.status / 100) % 6].add();
+  // Nothing that has come is needed any more but the requests that follow.
+  if (now.closes || now.input_from == now.input.size()) {
+    now.input.release();
+    now.input_from = 0;
+  }
+  connection.phase_ = phase::sending;
+  if (answer.blocks.empty() || now.request.method() == http_method::head) return send(std::move(self));
+  send_blocks(std::move(self));
+}
+
+// A body that is in blocks already: the head goes before it.
+template <class Stream>
+void http_connection<Stream>::send_blocks(pointer self) {
+  http_connection& connection = *self;
+  active& now = *connection.active_;
+  if (!connection.take_output_block()) {
+    // Whoever holds blocks must not wait for another one.
+    now.response.blocks.clear();
+    now.response.fields.clear();
+    now.response.say(503, "there is no memory for this answer");
+    return send(std::move(self));
+  }
+  now.output.commit(write_head(now.output.prepare(), now.response,
+                               {connection.shard_.clock_.now(), now.closes, now.request.minor_version() == 0}));
+  now.head_written = true;
+  buffer_chain all = std::move(now.response.blocks);
+  all.prepend(std::move(now.output));
+  connection.shard_.counters_.sent_bytes.add(all.size());
+  connection.expires_after(phase::sending, connection.idle_time());
+  net::async_write(connection.stream_, std::move(all),
+                   bound(std::move(self), [](pointer next, asio::error_code ec, std::size_t) {
+                     if (!ec) finish(std::move(next));
+                   }));
+}
+
+template <class Stream>
+void http_connection<Stream>::send(pointer self) {
+  http_connection& connection = *self;
+  active& now = *connection.active_;
+  for (;;) {
+    if constexpr (plain) {
+      switch (connection.send_output()) {
+        case sent::all: break;
+        case sent::blocked: return wait_until_writable(std::move(self));
+        default: return;
+      }
+    } else {
+      if (now.output && now.output.size() != 0) return write_output(std::move(self));
+    }
+    const bool silent = now.request.method() == http_method::head || now.response.status == 304;
+    if (now.head_written && (silent || now.response.body.left() == 0)) return finish(std::move(self));
+    if (now.head_written && connection.next_is_sent_by_system()) {
+      switch (connection.send_file_part()) {
+        case sent::all: continue;
+        case sent::cold: return warm_cold(std::move(self));
+        case sent::blocked:
+        case sent::turn_over: return wait_until_writable(std::move(self));
+        case sent::failed: return;
+      }
+    }
+    if (!now.output && !connection.take_output_block()) return wait_for_block(std::move(self));
+    switch (connection.fill()) {
+      case filled::yes: break;
+      case filled::cold: return read_cold(std::move(self));
+      case filled::broken: return connection.file_failed();
+    }
+  }
+}
+
+// Plain: what is in the block, as far as the socket takes it.
+template <class Stream>
+auto http_connection<Stream>::send_output() -> sent {
+  active& now = *active_;
+  while (now.output) {
+    const std::size_t left = now.output.size() - now.output_from;
+    if (left == 0) {
+      now.output.release();
+      now.output_from = 0;
+      break;
+    }
+    // What the system will send goes into the same segments.
+    const int more = next_is_sent_by_system() ? MSG_MORE : 0;
+    const ::ssize_t taken = ::send(socket().native_handle(), std::as_const(now.output).data() + now.output_from, left,
+                                   MSG_DONTWAIT | MSG_NOSIGNAL | more);
+    if (taken < 0) {
+      if (errno == EINTR) continue;
+      return errno == EAGAIN ? sent::blocked : sent::failed;
+    }
+    now.output_from += static_cast<std::size_t>(taken);
+    shard_.counters_.sent_bytes.add(static_cast<std::uint64_t>(taken));
+  }
+  return sent::all;
+}
+
+template <class Stream>
+bool http_connection<Stream>::next_is_sent_by_system() const {
+  if constexpr (plain) {
+    const http_body& body = active_->response.body;
+    return active_->request.method() != http_method::head && body.left() != 0 && !body.next_is_text() &&
+           body.next_count() >= send_file_bytes_least;
+  } else {
+    return false;
+  }
+}
+
+template <class Stream>
+auto http_connection<Stream>::send_file_part() -> sent {
+  http_body& body = active_->response.body;
+  while (next_is_sent_by_system()) {
+    const std::uint64_t count = std::min(body.next_count(), send_file_bytes_per_call);
+    if (!body.file()->is_warm(body.next_offset(), count)) return sent::cold;
+    auto offset = static_cast<::off_t>(body.next_offset());
+    const ::ssize_t taken =
+        ::sendfile(socket().native_handle(), body.file()->descriptor(), &offset, static_cast<std::size_t>(count));
+    if (taken < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) return sent::blocked;
+      if (errno == EIO) file_failed();
+      return sent::failed;
+    }
+    if (taken == 0) {
+      file_failed();
+      return sent::failed;
+    }
+    body.take(static_cast<std::uint64_t>(taken));
+    shard_.counters_.sent_bytes.add(static_cast<std::uint64_t>(taken));
+    if (static_cast<std::uint64_t>(taken) < count) return sent::blocked;
+    if (body.left() != 0) return sent::turn_over;
+  }
+  return sent::all;
+}
+
+// As large as what will be put into it.
+template <class Stream>
+std::size_t http_connection<Stream>::block_bytes_wanted() const {
+  const active& now = *active_;
+  const std::size_t head = now.head_written ? 0 : head_bytes(now.response);
+  std::uint64_t body = 0;
+  if (now.request.method() != http_method::head && !next_is_sent_by_system()) body = now.response.body.left();
+  const std::uint64_t wanted = std::min<std::uint64_t>(head + body, std::max(output_bytes_max, head));
+  return std::min(static_cast<std::size_t>(wanted), shard_.shared_.buffers.block_bytes_max());
+}
+
+template <class Stream>
+bool http_connection<Stream>::take_output_block() {
+  concurrent_pool& pool = buffers();
+  if (pool.has_waiters()) return false;
+  active_->output = pool.try_acquire(block_bytes_wanted());
+  if (active_->output) active_->output.resize(0);
+  return static_cast<bool>(active_->output);
+}
+
+template <class Stream>
+std::size_t http_connection<Stream>::file_bytes_next(std::size_t room) const {
+  return static_cast<std::size_t>(std::min<std::uint64_t>(active_->response.body.next_count(), room));
+}
+
+// Head, texts and parts of the file, as far as the block goes.
+template <class Stream>
+auto http_connection<Stream>::fill() -> filled {
+  active& now = *active_;
+  http_body& body = now.response.body;
+  std::size_t at = now.output.size();
+  const std::span<std::byte> block = now.output.prepare();
+  if (!std::exchange(now.head_written, true)) {
+    at += write_head(block, now.response, {shard_.clock_.now(), now.closes, now.request.minor_version() == 0});
+  }
+  filled result = filled::yes;
+  const bool silent = now.request.method() == http_method::head;
+  while (!silent && body.left() != 0 && at != block.size() && !next_is_sent_by_system()) {
+    const std::size_t count = file_bytes_next(block.size() - at);
+    if (body.next_is_text()) {
+      std::memcpy(block.data() + at, body.next_text().data(), count);
+    } else {
+      const http_file::read_status status = body.file()->read_now(block.subspan(at, count), body.next_offset());
+      if (status != http_file::read_status::all) {
+        result = status == http_file::read_status::cold ? filled::cold : filled::broken;
+        break;
+      }
+    }
+    body.take(count);
+    at += count;
+  }
+  now.output.commit(at);
+  return result;
+}
+
+template <class Stream>
+void http_connection<Stream>::wait_for_block(pointer self) {
+  http_connection& connection = *self;
+  active& now = *connection.active_;
+  if (now.input) {
+    // Requests that came together with this one: whoever waits holds nothing.
+    now.input.release();
+    now.input_from = 0;
+    now.closes = true;
+  }
+  connection.phase_ = phase::working;
+  net::async_acquire(connection.buffers(), connection.block_bytes_wanted(),
+                     asio::bind_executor(connection.socket().get_executor(),
+                                         bound(std::move(self), [](pointer next, asio::error_code ec, buffer granted) {
+                                           if (ec) return;
+                                           granted.resize(0);
+                                           next->active_->output = std::move(granted);
+                                           send(std::move(next));
+                                         })));
+}
+
+template <class Stream>
+void http_connection<Stream>::wait_until_writable(pointer self) {
+  http_connection& connection = *self;
+  connection.expires_after(phase::sending, connection.idle_time());
+  connection.socket().async_wait(tcp_socket::wait_write, bound(std::move(self), [](pointer next, asio::error_code ec) {
+                                   if (!ec) send(std::move(next));
+                                 }));
+}
+
+// TLS: what is in the block. It goes back as soon as it is encrypted.
+template <class Stream>
+void http_connection<Stream>::write_output(pointer self) {
+  http_connection& connection = *self;
+  connection.expires_after(phase::sending, connection.idle_time());
+  buffer output = std::move(connection.active_->output);
+  connection.shard_.counters_.sent_bytes.add(output.size());
+  net::async_write(connection.stream_, std::move(output),
+                   bound(std::move(self), [](pointer next, asio::error_code ec, std::size_t) {
+                     if (!ec) send(std::move(next));
+                   }));
+}
+
+// Another thread reads what fill() could not: straight into the block.
+template <class Stream>
+void http_connection<Stream>::read_cold(pointer self) {
+  http_connection& connection = *self;
+  active& now = *connection.active_;
+  const std::size_t at = now.output.size();
+  const std::span<std::byte> block = now.output.prepare();
+  const std::span<std::byte> into = block.subspan(at, connection.file_bytes_next(block.size() - at));
+  connection.phase_ = phase::working;
+  connection.threads().run(
+      connection.context(),
+      [file = now.response.body.file(), into, offset = now.response.body.next_offset()] {
+        return file->read(into, offset);
+      },
+      [self = std::move(self), at, count = into.size()](http_file::read_status status) mutable {
+        active& again = *self->active_;
+        const bool whole = status == http_file::read_status::all;
+        again.output.commit(whole ? at + count : at);
+        if (!whole) return self->file_failed();
+        again.response.body.take(count);
+        send(std::move(self));
+      });
+}
+
+// Another thread fetches what sendfile(2) would have waited for.
+template <class Stream>
+void http_connection<Stream>::warm_cold(pointer self) {
+  http_connection& connection = *self;
+  const http_body& body = connection.active_->response.body;
+  connection.phase_ = phase::working;
+  connection.threads().run(
+      connection.context(),
+      [file = body.file(), offset = body.next_offset(),
+       count = std::min(body.next_count(), send_file_bytes_per_call)] {
+        file->warm(offset, count);
+        return true;
+      },
+      [self = std::move(self)](bool) mutable { send(std::move(self)); });
+}
+
+// The length of the answer has been promised: all that is left is to end the connection.
+template <class Stream>
+void http_connection<Stream>::file_failed() const {
+  spdlog::warn("a file became shorter, or unreadable, while it was sent: the connection ends");
+}
+
+}  // namespace slabbuf::examples
