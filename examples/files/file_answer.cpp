@@ -62,14 +62,14 @@ void answer_ranges(http_response& answer, const std::shared_ptr<const open_file>
 }
 
 // What of it, when there is nothing against it. The digest has been added by then.
-void answer_content(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, std::string_view media_type) {
+void answer_content(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, const representation& is) {
   http_response& answer = exchange->response();
   const http_request& request = exchange->request();
   const auto range = request.method() == http_method::get ? request.field("range") : std::nullopt;
-  if (range && range_applies(request, {file->tag(), file->modified()})) {
+  if (range && range_applies(request, {file->tag(is.gzipped), file->modified()})) {
     const byte_ranges asked = parse_ranges(*range, file->size());
     if (asked.what == byte_ranges::kind::some) {
-      answer_ranges(answer, file, asked.ranges, media_type);
+      answer_ranges(answer, file, asked.ranges, is.media_type);
       return http_exchange::respond(std::move(exchange));
     }
     if (asked.what == byte_ranges::kind::unsatisfiable) {
@@ -77,7 +77,7 @@ void answer_content(http_exchange_ptr exchange, std::shared_ptr<const open_file>
       return http_exchange::respond(std::move(exchange), 416, "no byte of these ranges is in the file");
     }
   }
-  answer.add("Content-Type", media_type);
+  answer.add("Content-Type", is.media_type);
   const std::uint64_t size = file->size();
   answer.body = http_body(std::move(file), 0, size);
   http_exchange::respond(std::move(exchange));
@@ -98,7 +98,7 @@ bool wants_sha256(std::string_view field) noexcept {
 // Hashes a file, a turn at a time, and answers then.
 struct digest_job {
   std::shared_ptr<const open_file> file;
-  std::string media_type;
+  representation is;  // whose texts are of static storage
   sha256_hash hash;
   std::uint64_t done = 0;
   bool failed = false;
@@ -130,7 +130,7 @@ struct digest_job {
           if (!over) return run(std::move(job), std::move(exchange));
           if (job->failed) return http_exchange::respond(std::move(exchange), 500, "the file cannot be read");
           exchange->response().add("Repr-Digest", digest_field(*job->file->digest()));
-          answer_content(std::move(exchange), std::move(job->file), job->media_type);
+          answer_content(std::move(exchange), std::move(job->file), job->is);
         });
   }
 };
@@ -140,11 +140,12 @@ struct digest_job {
 void answer_file(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, const representation& is) {
   http_response& answer = exchange->response();
   const http_request& request = exchange->request();
+  const std::string_view tag = file->tag(is.gzipped);
   answer.add("Last-Modified", file->last_modified());
-  answer.add("ETag", file->tag());
+  answer.add("ETag", tag);
   answer.add("Accept-Ranges", "bytes");
   if (is.varies) answer.add("Vary", "Accept-Encoding");
-  switch (check_preconditions(request, {file->tag(), file->modified()})) {
+  switch (check_preconditions(request, {tag, file->modified()})) {
     case precondition::holds: break;
     case precondition::not_modified: answer.status = 304; return http_exchange::respond(std::move(exchange));
     case precondition::failed:
@@ -157,11 +158,11 @@ void answer_file(http_exchange_ptr exchange, std::shared_ptr<const open_file> fi
     } else {
       auto job = std::make_unique<digest_job>();
       job->file = std::move(file);
-      job->media_type = is.media_type;
+      job->is = is;
       return digest_job::run(std::move(job), std::move(exchange));
     }
   }
-  answer_content(std::move(exchange), std::move(file), is.media_type);
+  answer_content(std::move(exchange), std::move(file), is);
 }
 
 void answer_directory(http_exchange_ptr exchange, const root_directory& root, std::shared_ptr<const open_file> directory,
@@ -186,9 +187,10 @@ void answer_directory(http_exchange_ptr exchange, const root_directory& root, st
   };
   blocking_threads& threads = exchange->threads();
   asio::io_context& home = exchange->context();
+  concurrent_pool& pool = exchange->buffers();
   threads.run(
       home,
-      [&root, &pool = exchange->buffers(), directory = std::move(directory), path = std::move(path), writable, json] {
+      [&root, &pool, directory = std::move(directory), path = std::move(path), writable, json] {
         listed result;
         try {
           directory_listing listing{"/" + path, writable, {}, false};

@@ -15,7 +15,7 @@ namespace slabbuf::examples {
 
 /// How a file is called in its answer.
 struct representation {
-  std::string_view media_type;
+  std::string_view media_type;  // of static storage
   bool varies = false;   // there may be another one, for whoever accepts gzip
   bool gzipped = false;  // this is that one
 };

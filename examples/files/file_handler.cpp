@@ -6,6 +6,7 @@
 #include "files/request_path.hpp"
 #include "http/blocking_threads.hpp"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <cerrno>
@@ -151,7 +152,7 @@ void file_handler::on_opened(http_exchange_ptr exchange, opened file, int error)
   if (file->is_directory()) {
     if (slash)
       return answer_directory(std::move(exchange), shared_.root, std::move(file), path_, shared_.limits.writable);
-    exchange->response().add("Location", "/" + encode_path(path_) + "/");
+    exchange->response().add("Location", fmt::format("/{}/", encode_path(path_)));
     return http_exchange::respond(std::move(exchange), 301, "this is a directory");
   }
   if (slash) return refuse(std::move(exchange), ENOTDIR);
@@ -163,9 +164,10 @@ void file_handler::on_opened(http_exchange_ptr exchange, opened file, int error)
 void file_handler::remove(http_exchange_ptr exchange) {
   blocking_threads& threads = exchange->threads();
   asio::io_context& home = exchange->context();
+  upload_conditions conditions = upload_conditions::of(exchange->request());
   threads.run(
       home,
-      [&store = shared_.uploads, path = path_, conditions = upload_conditions::of(exchange->request())] {
+      [&store = shared_.uploads, path = path_, conditions = std::move(conditions)] {
         try {
           return store.remove(path, conditions);
         } catch (const std::system_error& fault) {

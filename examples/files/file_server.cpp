@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // file_server: serves a directory over HTTP/1.1, plain and over TLS, and takes uploads where that is allowed.
+#include "admin/admin_server.hpp"
 #include "common/command_line.hpp"
 #include "common/descriptors.hpp"
 #include "common/memory_limit.hpp"
@@ -60,11 +61,35 @@ void print_listening(const char* name, const std::optional<asio::ip::tcp::endpoi
   if (endpoint) fmt::print("listening {} {}\n", name, format_endpoint(*endpoint));
 }
 
-int serve(const file_options& options, const std::string& user) {
+admin_sample sample_of(file_service& service, slabbuf::concurrent_pool* openssl_memory) {
+  using kind = admin_metric::kind;
+  const http_stats now = service.server().stats();
+  admin_sample sample;
+  sample.pools.emplace_back("buffers", service.buffers().stats());
+  if (openssl_memory != nullptr) sample.pools.emplace_back("openssl", openssl_memory->stats());
+  sample.metrics = {
+      {"connections", kind::gauge, "Connections that are open.", now.connections},
+      {"connections_accepted", kind::counter, "Connections that were accepted.", now.accepted},
+      {"connections_refused", kind::counter, "Connections that were refused, for there were too many.", now.refused},
+      {"requests", kind::counter, "Requests whose header has come.", now.requests},
+      {"responses_2xx", kind::counter, "Requests that were granted.", now.answers[2]},
+      {"responses_3xx", kind::counter, "Requests that were answered with a redirection, or not modified.", now.answers[3]},
+      {"responses_4xx", kind::counter, "Requests that were refused.", now.answers[4]},
+      {"responses_5xx", kind::counter, "Requests that failed.", now.answers[5]},
+      {"received_bytes", kind::counter, "Bytes of requests.", now.received_bytes},
+      {"sent_bytes", kind::counter, "Bytes of answers.", now.sent_bytes},
+  };
+  return sample;
+}
+
+int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoint>& admin_address,
+          const std::string& user) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("file_server"));
   raise_descriptor_limit();
   // A file that may not grow any more is an error of the write, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
+  // A client that has gone, too: sendfile(2) knows no MSG_NOSIGNAL.
+  std::signal(SIGPIPE, SIG_IGN);
   // Before OpenSSL does anything.
   slabbuf::concurrent_pool* const openssl_memory =
       options.certificate ? &slabbuf::net::install_openssl_allocator() : nullptr;
@@ -84,6 +109,9 @@ int serve(const file_options& options, const std::string& user) {
 
   // Ports below 1024, the key and the root are there before the rights to have them go.
   file_service service(options);
+  std::optional<admin_server> admin;
+  if (admin_address)
+    admin.emplace(*admin_address, "file_server", [&] { return sample_of(service, openssl_memory); });
   if (drop_privileges(user)) spdlog::info("serving as user {}", user);
   drain = [&] { service.drain(); };
   reload = [&] { service.reload_certificate(); };
@@ -92,10 +120,12 @@ int serve(const file_options& options, const std::string& user) {
   if (openssl_memory != nullptr) openssl_decay.emplace(signal_context, *openssl_memory);
   const repeated sweep(signal_context, std::chrono::minutes(1), [&] { service.sweep(); });
   service.start();
+  if (admin) admin->start();
   std::jthread signal_thread([&] { signal_context.run(); });
 
   print_listening("http", service.server().plain_endpoint());
   print_listening("https", service.server().tls_endpoint());
+  if (admin) print_listening("admin", admin->endpoint());
   std::fflush(stdout);
   service.run();
   signal_context.stop();
@@ -155,6 +185,10 @@ int main(int argument_count, char** arguments) {
   std::size_t body_timeout_s = 30;
   add_count_option(app, "--body-timeout", body_timeout_s, 1, 86'400, "SECONDS",
                    "Time for each 4 KiB of an upload");
+  asio::ip::tcp::endpoint admin;
+  const CLI::Option* const admin_option =
+      add_endpoint_option(app, "--admin", admin, "Address of the live page, /metrics, /stats and /healthz")
+          ->default_str("none");
   return run_program(app, argument_count, arguments, [&] {
     limits.idle_timeout = std::chrono::seconds(idle_timeout_s);
     limits.head_timeout = std::chrono::seconds(head_timeout_s);
@@ -165,6 +199,6 @@ int main(int argument_count, char** arguments) {
       options.http.tls = https;
       options.certificate = files;
     }
-    return serve(options, user);
+    return serve(options, admin_option->count() != 0 ? std::optional(admin) : std::nullopt, user);
   });
 }

@@ -30,6 +30,7 @@ open_file::open_file(unique_descriptor descriptor, const struct ::stat& status)
       modified_(status.st_mtim.tv_sec),
       last_modified_(format_http_date(modified_)),
       tag_(entity_tag(identity_)),
+      compressed_tag_(tag_.substr(0, tag_.size() - 1) + "-gz\""),
       is_directory_(S_ISDIR(status.st_mode)) {}
 
 std::optional<sha256> open_file::digest() const {

@@ -44,7 +44,8 @@ class open_file : public http_file {
   std::uint64_t size() const noexcept { return identity_.size; }
   std::time_t modified() const noexcept { return modified_; }
   std::string_view last_modified() const noexcept { return text_of(last_modified_); }
-  std::string_view tag() const noexcept { return tag_; }
+  /// Compressed, it is another representation of the path that it is served under: not the same tag, in any case.
+  std::string_view tag(bool compressed = false) const noexcept { return compressed ? compressed_tag_ : tag_; }
   bool is_directory() const noexcept { return is_directory_; }
 
   /// Of all its bytes, when somebody has asked before.
@@ -56,6 +57,7 @@ class open_file : public http_file {
   std::time_t modified_;
   http_date last_modified_;
   std::string tag_;
+  std::string compressed_tag_;
   bool is_directory_;
   mutable std::mutex digest_mutex_;  // guards digest_
   mutable std::optional<sha256> digest_;

@@ -15,22 +15,22 @@ open_files::slot& open_files::slot_of(const std::string& path) noexcept {
 }
 
 std::shared_ptr<const open_file> open_files::find(const std::string& path) {
-  slot& slot = slot_of(path);
-  if (slot.file == nullptr || slot.path != path) return nullptr;
+  slot& its = slot_of(path);
+  if (its.file == nullptr || its.path != path) return nullptr;
   struct ::stat status {};
-  if (!root_.status(path.c_str(), status) || file_identity::of(status) != slot.file->identity()) {
-    slot.file.reset();
+  if (!root_.status(path.c_str(), status) || file_identity::of(status) != its.file->identity()) {
+    its.file.reset();
     return nullptr;
   }
-  slot.used = true;
-  return slot.file;
+  its.used = true;
+  return its.file;
 }
 
 void open_files::put(const std::string& path, std::shared_ptr<const open_file> file) {
-  slot& slot = slot_of(path);
-  slot.path = path;
-  slot.file = std::move(file);
-  slot.used = true;
+  slot& its = slot_of(path);
+  its.path = path;
+  its.file = std::move(file);
+  its.used = true;
 }
 
 void open_files::sweep() noexcept {
