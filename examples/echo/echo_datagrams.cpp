@@ -74,7 +74,11 @@ void echo_datagrams::on_received(const asio::error_code& ec) {
   if (ec == asio::error::operation_aborted) return next();
   if (ec) return pause(ec);
   std::size_t cut_count = 0;
+  to_send_bytes_ = 0;
   for (net::udp_datagram& each : batch_) {
+    shard_.counters_.datagrams.add();
+    shard_.counters_.received_bytes.add(each.bytes.size());
+    if (!each.truncated) to_send_bytes_ += each.bytes.size();
     // Half an echo is none.
     if (!each.truncated) continue;
     each.bytes.release();
@@ -90,10 +94,12 @@ void echo_datagrams::on_sent() {
   std::size_t refused_count = 0;
   asio::error_code why;
   for (const net::udp_datagram& each : batch_) {
+    to_send_bytes_ -= each.bytes.size();  // it is still there
     if (!each.error) continue;
     ++refused_count;
     why = each.error;
   }
+  shard_.counters_.sent_bytes.add(to_send_bytes_);
   if (refused_count != 0) log_unanswered(refused_count, why.message());
   next();
 }

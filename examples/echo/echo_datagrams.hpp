@@ -68,6 +68,7 @@ class echo_datagrams {
   bool draining_ = false;
   bool ended_ = false;
   std::chrono::steady_clock::time_point drain_until_{};
+  std::size_t to_send_bytes_ = 0;     // of the batch that is being sent
   std::size_t unanswered_count_ = 0;  // datagrams, since that was last logged
   std::chrono::steady_clock::time_point unanswered_logged_at_{};
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // echo_server: sends back what it receives, over TCP, UDP and TLS.
+#include "admin/admin_server.hpp"
 #include "common/command_line.hpp"
 #include "common/descriptors.hpp"
 #include "common/signals.hpp"
@@ -28,7 +29,24 @@ void print_listening(const char* name, const auto& endpoint) {
   if (endpoint) fmt::print("listening {} {}\n", name, format_endpoint(*endpoint));
 }
 
-int serve(const echo_options& options) {
+admin_sample sample_of(echo_service& service, const slabbuf::concurrent_pool* openssl_memory) {
+  using kind = admin_metric::kind;
+  admin_sample sample;
+  sample.pools.emplace_back("buffers", service.buffers().stats());
+  if (openssl_memory != nullptr) sample.pools.emplace_back("openssl", openssl_memory->stats());
+  const echo_stats now = service.stats();
+  sample.metrics = {
+      {"connections", kind::gauge, "Connections that are open.", now.connections},
+      {"connections_accepted", kind::counter, "Connections accepted.", now.accepted},
+      {"connections_refused", kind::counter, "Connections refused, because there were too many.", now.refused},
+      {"datagrams", kind::counter, "Datagrams received.", now.datagrams},
+      {"received_bytes", kind::counter, "Bytes received, without TLS.", now.received_bytes},
+      {"sent_bytes", kind::counter, "Bytes sent back.", now.sent_bytes},
+  };
+  return sample;
+}
+
+int serve(const echo_options& options, const std::optional<asio::ip::tcp::endpoint>& admin_address) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("echo_server"));
   raise_descriptor_limit();
   // Before OpenSSL does anything.
@@ -50,12 +68,18 @@ int serve(const echo_options& options) {
   const decay_timer decay(signal_context, service.buffers());
   std::optional<decay_timer> openssl_decay;
   if (openssl_memory != nullptr) openssl_decay.emplace(signal_context, *openssl_memory);
+  std::optional<admin_server> admin;
+  if (admin_address) {
+    admin.emplace(*admin_address, "echo_server", [&] { return sample_of(service, openssl_memory); });
+    admin->start();
+  }
   service.start();
   std::jthread signal_thread([&] { signal_context.run(); });
 
   print_listening("tcp", service.addresses().tcp);
   print_listening("udp", service.addresses().udp);
   print_listening("tls", service.addresses().tls);
+  if (admin) fmt::print("listening admin {}\n", format_endpoint(admin->endpoint()));
   std::fflush(stdout);
   service.run();
   signal_context.stop();
@@ -96,6 +120,12 @@ int main(int argument_count, char** arguments) {
   tls_option->needs(cert_option)->needs(key_option);
   cert_option->needs(tls_option);
   key_option->needs(tls_option);
+  asio::ip::tcp::endpoint admin;
+  const CLI::Option* const admin_option =
+      add_endpoint_option(app, "--admin", admin,
+                          "Address to serve a live page of the memory, /metrics, /stats and /healthz on: for those who "
+                          "run the server, it asks for no password")
+          ->default_str("none");
   add_count_option(app, "--threads", options.threads, 1, 256, "N", "Threads, each with its own connections");
   add_size_option(app, "--budget", options.budget_bytes_max, slabbuf::net::read_bytes_default, std::size_t{1} << 40,
                   "Most memory for bytes on their way through, at least one block of 16 KiB");
@@ -110,6 +140,6 @@ int main(int argument_count, char** arguments) {
     if (!others || tcp_option->count() != 0) options.addresses.tcp = tcp;
     if (udp_option->count() != 0) options.addresses.udp.emplace(udp.address(), udp.port());
     if (tls_option->count() != 0) options.addresses.tls = tls;
-    return serve(options);
+    return serve(options, admin_option->count() != 0 ? std::optional(admin) : std::nullopt);
   });
 }

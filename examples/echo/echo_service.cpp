@@ -87,6 +87,20 @@ void echo_service::run() {
   threads_.clear();
 }
 
+echo_stats echo_service::stats() const noexcept {
+  echo_stats all;
+  all.connections = shared_.connections.load(std::memory_order_relaxed);
+  for (const std::unique_ptr<echo_shard>& each : shards_) {
+    const echo_counters& counters = each->counters();
+    all.accepted += counters.accepted.get();
+    all.refused += counters.refused.get();
+    all.datagrams += counters.datagrams.get();
+    all.received_bytes += counters.received_bytes.get();
+    all.sent_bytes += counters.sent_bytes.get();
+  }
+  return all;
+}
+
 void echo_service::drain() {
   for (const std::unique_ptr<echo_shard>& each : shards_) each->drain();
 }

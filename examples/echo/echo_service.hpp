@@ -10,12 +10,23 @@
 #include "echo/echo_shard.hpp"
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <thread>
 #include <vector>
 
 namespace slabbuf::examples {
+
+/// A snapshot, from all threads. Connections now, everything else ever.
+struct echo_stats {
+  std::uint64_t connections = 0;
+  std::uint64_t accepted = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t datagrams = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t sent_bytes = 0;
+};
 
 class echo_service {
  public:
@@ -26,6 +37,8 @@ class echo_service {
   /// Where it listens, with the ports the system chose.
   const echo_addresses& addresses() const noexcept { return addresses_; }
   concurrent_pool& buffers() noexcept { return shared_.buffers; }
+  /// From any thread.
+  echo_stats stats() const noexcept;
 
   /// Reads the certificate again; connections that are there keep theirs. From any thread, with addresses().tls.
   void reload_certificate() noexcept { shared_.tls->reload(); }

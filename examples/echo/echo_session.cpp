@@ -75,6 +75,7 @@ void echo_session<Stream>::on_read(std::unique_ptr<echo_session> self, asio::err
     self->deadline_.restart();
   }
   if (ec) return wait_for_budget(std::move(self));
+  self->shard_.counters_.received_bytes.add(received.size());
   write(std::move(self), std::move(received));
 }
 
@@ -111,7 +112,8 @@ void echo_session<Stream>::write(std::unique_ptr<echo_session> self, buffer data
   echo_session& session = *self;
   net::async_write(
       session.stream_, std::move(data),
-      net::bind_pool(session.shard_.handlers_, [self = std::move(self)](asio::error_code ec, std::size_t) mutable {
+      net::bind_pool(session.shard_.handlers_, [self = std::move(self)](asio::error_code ec, std::size_t sent_bytes) mutable {
+        self->shard_.counters_.sent_bytes.add(sent_bytes);
         if (ec) return;
         self->deadline_.restart();
         read(std::move(self));

@@ -83,6 +83,7 @@ void echo_shard::begin(echo_socket peer, Make make_stream) {
     shared_.connections.fetch_sub(1, std::memory_order_relaxed);
     return log_refusal();
   }
+  counters_.accepted.add();
   asio::error_code ignored;  // the peer may have gone already; the first read will say so
   peer.set_option(asio::ip::tcp::no_delay(true), ignored);
   using session = echo_session<decltype(make_stream(std::move(peer)))>;
@@ -98,6 +99,7 @@ void echo_shard::begin(echo_socket peer, Make make_stream) {
 
 // One line a second at most, however many are refused.
 void echo_shard::log_refusal() {
+  counters_.refused.add();
   ++refused_count_;
   const auto now = std::chrono::steady_clock::now();
   if (now - refusal_logged_at_ < 1s) return;

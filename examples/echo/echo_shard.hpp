@@ -4,6 +4,7 @@
 // Lifetime: outlived by the service that made it; its connections die with its io_context.
 #pragma once
 
+#include "common/counter.hpp"
 #include "common/reloadable_tls_context.hpp"
 #include "echo/echo_datagrams.hpp"
 #include "echo/echo_listener.hpp"
@@ -57,6 +58,15 @@ struct echo_shared {
   std::atomic<std::size_t> connections{0};
 };
 
+/// What a shard has done so far.
+struct echo_counters {
+  counter accepted;  // connections
+  counter refused;
+  counter datagrams;  // received
+  counter received_bytes;  // of both, without TLS
+  counter sent_bytes;
+};
+
 class echo_shard {
  public:
   /// Shares nothing yet with the world; see listen().
@@ -85,6 +95,9 @@ class echo_shard {
   /// cut what is left after drain_timeout, or at once when asked a second time.
   void drain();
 
+  /// From any thread.
+  const echo_counters& counters() const noexcept { return counters_; }
+
   static constexpr std::chrono::seconds drain_timeout{5};
 
  private:
@@ -112,6 +125,7 @@ class echo_shard {
   // The order is the order of lifetimes: sockets need context_; operations die with it and free what
   // they use in the pools.
   echo_shared& shared_;
+  echo_counters counters_;
   local_pool handlers_;  // state of the operations: one thread, so no cache to look up
   std::size_t session_count_ = 0;
   bool draining_ = false;

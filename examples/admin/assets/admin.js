@@ -20,7 +20,8 @@
     ? [value.toLocaleString('en').replaceAll(',', '\u202f'), '']
     : scaled(value, 1000, ['', 'k', 'M', 'G', 'T']);
   const percent = (part, whole) => whole > 0 ? [(100 * part / whole).toFixed(part === whole ? 0 : 1), '%'] : ['\u2013', ''];
-  const text = ([value, unit], suffix = '') => value + (unit || suffix ? '\u00a0' : '') + unit + suffix;
+  const text = ([value, unit], suffix = '') => value + (unit ? '\u00a0' : '') + unit + suffix;
+  const counted = (value, singular) => text(count(value)) + ' ' + singular + (value === 1 ? '' : 's');
   const duration = (seconds) => {
     const parts = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
     const first = Math.max(0, parts.findIndex(([length]) => seconds >= length));
@@ -83,7 +84,7 @@
     const budget = now.budget_bytes_max;
     const made = [];
     made.push(tile('Memory in use', bytes(now.in_use_bytes),
-      text(count(now.in_use)) + ' buffers, ' + text(bytes(now.cached_bytes)) + ' cached'));
+      counted(now.in_use, 'buffer') + ', ' + text(bytes(now.cached_bytes)) + ' cached'));
     made.push(budget === null
       ? tile('Budget', ['none', ''], 'most ever ' + text(bytes(now.bytes_high_water)))
       : tile('Budget taken', percent(now.bytes, budget),
@@ -109,13 +110,12 @@
     const cpu = rate(last(), (each) => each.process.cpu_s);
     made.push(tile('Process', bytes(stats.process.resident_bytes),
       (cpu === undefined ? '' : (100 * cpu).toFixed(0) + '\u00a0% of a CPU, ') +
-      text(count(stats.process.open_descriptors)) + ' descriptors'));
+      counted(stats.process.open_descriptors, 'descriptor')));
     tiles.replaceChildren(...made);
   };
 
   // --- charts: a line or two over the time that is remembered
-  const width = 480;
-  const height = 150;
+  const height = 150;  // and as wide as there is room
   const left = 58;
   const bottom = 18;
   const top = 6;
@@ -149,27 +149,27 @@
       ],
     },
   ];
-  // The next round number: 1, 2 or 5 times a power of the step's tenth.
+  // The next round number whose half is round, too: 1, 2 or 4 times a power of ten, of the unit it will be shown in.
   const ceiling = (value, step) => {
     let unit = 1;
-    while (step === 1024 && value / unit >= 1000) unit *= 1024;
-    const power = 10 ** Math.floor(Math.log10(Math.max(value / unit, 1e-9)));
+    while (step === 1024 && value / unit > 400) unit *= 1024;
+    const power = 10 ** Math.floor(Math.log10(value / unit));
     const lead = value / unit / power;
-    return unit * power * (lead <= 1 ? 1 : lead <= 2 ? 2 : lead <= 5 ? 5 : 10);
+    return unit * power * (lead <= 1 ? 1 : lead <= 2 ? 2 : lead <= 4 ? 4 : 10);
   };
-  const span_s = (history_max - 1) * period_ms / 1000;
-  const x = (index) => left + (width - left) * (1 - (history[last()].at - history[index].at) / 1000 / span_s);
+  // The time that is shown grows with what is known, from half a minute on.
+  const span_s = () => Math.max(30, (history[last()].at - history[0].at) / 1000);
 
   const holder = document.getElementById('charts');
   for (const chart of charts) {
     chart.card = element('div', 'chart');
     chart.legend = element('p', 'legend');
-    chart.drawing = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': chart.title });
+    chart.drawing = svg('svg', { role: 'img', 'aria-label': chart.title });
     chart.card.append(element('h2', '', chart.title), chart.legend, chart.drawing);
     holder.append(chart.card);
     chart.drawing.addEventListener('pointermove', (event) => {
       const box = chart.drawing.getBoundingClientRect();
-      chart.pointer = (event.clientX - box.left) / box.width * width;
+      chart.pointer = event.clientX - box.left;
       drawChart(chart);
     });
     chart.drawing.addEventListener('pointerleave', () => {
@@ -181,12 +181,15 @@
     const stats = history[last()].stats;
     chart.card.hidden = !chart.has(stats);
     if (chart.card.hidden) return;
+    const width = chart.drawing.clientWidth;
+    const span = span_s();
+    const x = (index) => left + (width - left) * (1 - (history[last()].at - history[index].at) / 1000 / span);
     const values = chart.series.map(([, , of]) => history.map((_, index) => of(index)));
     const largest = Math.max(0, ...values.flat().filter((value) => value !== undefined));
     const limit = chart.limit ? chart.limit(stats) : null;
     // A budget is drawn where it is near; far above, it would flatten everything below.
     const limitShown = limit !== null && limit !== undefined && limit <= 4 * largest;
-    const most = ceiling(Math.max(largest, limitShown ? limit : 0, chart.step === 1024 ? 1 : 4), chart.step);
+    const most = ceiling(Math.max(largest, limitShown ? limit : 0, chart.step === 1024 ? 1024 : 2), chart.step);
     const y = (value) => height - bottom - (height - bottom - top) * value / most;
     const parts = [];
     for (const part of [0, 0.5, 1]) {
@@ -195,16 +198,16 @@
       label.textContent = part === 0 ? '0' : chart.format(part * most);
       parts.push(label);
     }
-    for (const [seconds, label, anchor] of [[span_s, '-' + span_s / 60 + ' min', 'start'], [0, 'now', 'end']]) {
-      const at = svg('text', { x: seconds === 0 ? width : left, y: height - 3, 'text-anchor': anchor });
-      at.textContent = label.replace(/(\d)\.\d+/, '$1');
-      parts.push(at);
+    for (const [label, at, anchor] of [[duration(span) + ' ago', left, 'start'], ['now', width, 'end']]) {
+      const written = svg('text', { x: at, y: height - 3, 'text-anchor': anchor });
+      written.textContent = label;
+      parts.push(written);
     }
     if (limitShown) parts.push(svg('line', { class: 'limit', x1: left, x2: width, y1: y(limit), y2: y(limit) }));
     chart.series.forEach(([, color], number) => {
       const points = [];
       values[number].forEach((value, index) => {
-        if (value !== undefined && x(index) >= left) points.push([x(index).toFixed(1), y(value).toFixed(1)]);
+        if (value !== undefined) points.push([x(index).toFixed(1), y(value).toFixed(1)]);
       });
       if (points.length === 0) return;
       const line = points.map((point) => point.join(',')).join(' ');
