@@ -15,4 +15,5 @@
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/net/read_size.hpp>
 #include <slabbuf/net/registered_pool.hpp>
+#include <slabbuf/net/send_file.hpp>
 #include <slabbuf/net/udp_batch.hpp>

@@ -55,6 +55,13 @@ class associated_op {
   }
   bool closed() const noexcept { return io_object_->native_handle() != descriptor_; }
 
+  /// For an operation that goes on as another one, which has the handler from here on.
+  Handler take_handler() {
+    auto slot = asio::get_associated_cancellation_slot(handler_);
+    if (slot.is_connected()) slot.clear();
+    return std::move(handler_);
+  }
+
   /// Calls the final handler. The last thing an operation does.
   template <class... Results>
   void complete(Results&&... results) {

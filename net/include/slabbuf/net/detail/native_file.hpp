@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// One system call that moves bytes of a file, now: what async_send_file() does between two waits.
+// Threads: as the socket; SIGPIPE is blocked in the calling thread meanwhile.
+// Lifetime: nothing is kept.
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/sendfile.h>
+#include <sys/types.h>
+#include <unistd.h>
+#include <asio/error.hpp>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <span>
+
+namespace slabbuf::net::detail {
+
+/// Keeps the SIGPIPE of a peer that has gone from the program: sendfile(2) has no MSG_NOSIGNAL. One that was pending
+/// before stays so.
+class sigpipe_blocker {
+ public:
+  sigpipe_blocker() noexcept {
+    ::sigset_t pending;
+    ::sigpending(&pending);
+    pending_before_ = ::sigismember(&pending, SIGPIPE) == 1;
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  sigpipe_blocker(const sigpipe_blocker&) = delete;
+  sigpipe_blocker& operator=(const sigpipe_blocker&) = delete;
+  ~sigpipe_blocker() {
+    const int code = errno;
+    if (raised_ && !pending_before_) {
+      const ::timespec at_once{};
+      while (::sigtimedwait(&pipe_, nullptr, &at_once) < 0 && errno == EINTR) {
+      }
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    errno = code;
+  }
+
+  /// A call has failed with EPIPE.
+  void raised() noexcept { raised_ = true; }
+
+ private:
+  ::sigset_t pipe_;
+  ::sigset_t before_;
+  bool pending_before_ = false;
+  bool raised_ = false;
+};
+
+/// Sends what the socket takes of `count` bytes of the file from `offset` on, without waiting for the socket; for the
+/// disk it waits. Returns the bytes taken; 0 and in `ec` would_block when it takes none, eof when the file has no more,
+/// else the system's error.
+inline std::size_t send_file_now(int socket, int file, std::uint64_t offset, std::size_t count,
+                                 asio::error_code& ec) noexcept {
+  sigpipe_blocker no_signal;
+  auto position = static_cast<::off_t>(offset);
+  for (;;) {
+    const ::ssize_t sent = ::sendfile(socket, file, &position, count);
+    if (sent > 0) {
+      ec.clear();
+      return static_cast<std::size_t>(sent);
+    }
+    if (sent == 0) {
+      ec = asio::error::eof;
+      return 0;
+    }
+    if (errno == EINTR) continue;
+    if (errno == EPIPE) no_signal.raised();
+    ec.assign(errno == EAGAIN ? EWOULDBLOCK : errno, asio::error::get_system_category());
+    return 0;
+  }
+}
+
+/// Reads what the file has from `offset` on, at most as much as there is room for; waits for the disk. Bytes read, or 0
+/// and in `ec` eof or the system's error.
+inline std::size_t read_file_now(int file, std::uint64_t offset, std::span<std::byte> into,
+                                 asio::error_code& ec) noexcept {
+  for (;;) {
+    const ::ssize_t got = ::pread(file, into.data(), into.size(), static_cast<::off_t>(offset));
+    if (got > 0) {
+      ec.clear();
+      return static_cast<std::size_t>(got);
+    }
+    if (got == 0) {
+      ec = asio::error::eof;
+      return 0;
+    }
+    if (errno == EINTR) continue;
+    ec.assign(errno, asio::error::get_system_category());
+    return 0;
+  }
+}
+
+}  // namespace slabbuf::net::detail
