@@ -54,6 +54,7 @@ http_url put_target(const command& asked, http_url url) {
 
 int run(const command& asked) {
   slabbuf::net::install_openssl_allocator();  // before anything of OpenSSL is used
+  std::signal(SIGXFSZ, SIG_IGN);              // a file that may not grow is an error of writing, as on a full disk
   const http_url url = parse_url(asked.url);
   client_setup setup(asked.options);
   const std::string name = asked.puts ? std::filesystem::path(asked.file).filename().string()

@@ -145,7 +145,7 @@ void upload::on_answer(const response_head& head) {
   if (!asks_ && (head.status == 200 || head.status == 201 || head.status == 204)) {
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - started_at_;
     const double rate = static_cast<double>(size_) / std::max(time.count(), 1e-3);
-    return end({exit_success, fmt::format("{} in {:.1f} s ({}/s), its digest told", format_size(size_), time.count(),
+    return end({exit_success, fmt::format("{} in {:.1f} s ({}/s), its sha-256 sent along", format_size(size_), time.count(),
                                           format_size(static_cast<std::size_t>(rate)))});
   }
   if (head.status == 202 || head.status == 409) {
