@@ -127,6 +127,7 @@ class client_connection final : public std::enable_shared_from_this<client_conne
   socket& lowest() noexcept;
   void moved_on();
 
+  void begin();
   void resolve();
   void connect(const resolver::results_type& addresses);
   void handshake();
@@ -152,6 +153,7 @@ class client_connection final : public std::enable_shared_from_this<client_conne
   std::uint64_t exchange_number_ = 0;    // handlers of one that has ended do nothing
   std::uint64_t body_bytes_left_ = 0;
   body_state body_ = body_state::wanted;
+  bool stale_ = false;  // the connection is of an earlier exchange, and nothing has come since
   bool sending_ = false;
 };
 

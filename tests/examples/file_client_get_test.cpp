@@ -161,7 +161,7 @@ TEST_F(FileClient, ANoteThatFitsNothingIsNotGoneBy) {
     serve(request, content);
   });
   const std::string start = R"({"url":")" + server.url() + R"(","etag":"\"one\"","size":100000,"missing":)";
-  for (const std::string note :
+  for (const std::string& note :
        {std::string("no note"), start + "[[50000,200000]]}", start + "[[9,5]]}", start + "[[5,90],[80,100]]}",
         start + "[[50000,100000]]}", std::string(R"({"url":"http://other/","etag":"x","size":1,"missing":[]})")}) {
     SCOPED_TRACE(note);
