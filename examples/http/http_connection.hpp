@@ -64,14 +64,14 @@ class http_connection final : public http_exchange {
   // What there is only while a request is under way; in a block of the shard's pool.
   struct active : http_exchange_state {
     http_parser parser;
-    buffer input;                  // received; from input_from on, not looked at yet
+    buffer input;  // received; from input_from on, not looked at yet
     std::size_t input_from = 0;
-    std::size_t head_from = 0;     // where the head begins in it
-    buffer output;                 // to be sent, from output_from on
+    std::size_t head_from = 0;  // where the head begins in it
+    buffer output;              // to be sent, from output_from on
     std::size_t output_from = 0;
     std::size_t progress_bytes = 0;  // of the body, since its deadline was set
     bool head_written = false;
-    bool closes = false;           // this is the last answer
+    bool closes = false;  // this is the last answer
     bool body_begun = false;
     bool body_complete = false;
   };
@@ -123,6 +123,7 @@ class http_connection final : public http_exchange {
   void file_failed() const;
 
   static void close_gracefully(pointer self);
+  static void close_idle(pointer self);
   static void linger(pointer self);
   void on_deadline();
   bool takes_bytes() noexcept;

@@ -60,8 +60,7 @@ void http_connection<Stream>::decode(pointer self) {
     return deliver(std::move(self), {}, {}, true);
   }
   char* const block = reinterpret_cast<char*>(now.input.data());
-  const auto progress =
-      now.parser.decode_body({block + now.input_from, now.input.size() - now.input_from}, block);
+  const auto progress = now.parser.decode_body({block + now.input_from, now.input.size() - now.input_from}, block);
   if (progress == http_parser::progress::refused) return deliver(std::move(self), asio::error::message_size, {}, false);
   const std::size_t decoded = now.parser.decoded();
   const std::size_t rest_from = now.input_from + now.parser.consumed();
@@ -71,7 +70,8 @@ void http_connection<Stream>::decode(pointer self) {
   if (progress == http_parser::progress::complete) {
     now.body_complete = true;
     if (rest_bytes != 0) {
-      // The next request, in the block that is given away now. Where there is no room for it, the client has to repeat it.
+      // The next request, in the block that is given away now. Where there is no room for it, the client has to repeat
+      // it.
       now.input = connection.buffers().try_acquire(rest_bytes);
       if (now.input) {
         std::memcpy(now.input.data(), std::as_const(piece).data() + rest_from, rest_bytes);
@@ -111,20 +111,21 @@ void http_connection<Stream>::on_body_bytes(pointer self, asio::error_code ec, b
     concurrent_pool& pool = connection.buffers();
     return net::async_acquire(
         pool, std::min(body_bytes_when_short, pool.block_bytes_max()),
-        asio::bind_executor(
-            connection.socket().get_executor(), bound(std::move(self), [](pointer next, asio::error_code refused, buffer granted) {
-              if (refused) return deliver(std::move(next), refused, {}, false);
-              http_connection& reading = *next;
-              reading.expires_after(phase::body, reading.shard_.shared_.options.limits.body_timeout);
-              const std::span<std::byte> room = granted.prepare();
-              reading.stream_.async_read_some(
-                  asio::buffer(room.data(), room.size()),
-                  bound(std::move(next), [granted = std::move(granted)](pointer again, asio::error_code failed,
-                                                                        std::size_t bytes) mutable {
-                    granted.commit(bytes);
-                    on_body_bytes(std::move(again), failed, std::move(granted));
-                  }));
-            })));
+        asio::bind_executor(connection.socket().get_executor(),
+                            bound(std::move(self), [](pointer next, asio::error_code refused, buffer granted) {
+                              if (refused) return deliver(std::move(next), refused, {}, false);
+                              http_connection& reading = *next;
+                              reading.expires_after(phase::body, reading.shard_.shared_.options.limits.body_timeout);
+                              const std::span<std::byte> room = granted.prepare();
+                              reading.stream_.async_read_some(
+                                  asio::buffer(room.data(), room.size()),
+                                  bound(std::move(next),
+                                        [granted = std::move(granted)](pointer again, asio::error_code failed,
+                                                                       std::size_t bytes) mutable {
+                                          granted.commit(bytes);
+                                          on_body_bytes(std::move(again), failed, std::move(granted));
+                                        }));
+                            })));
   }
   if (ec) {
     const bool late = ec == asio::error::operation_aborted && connection.deadline_.expired();

@@ -33,6 +33,8 @@ inline constexpr unsigned pipelined_per_turn_max = 16;
 // A client that sends what nobody reads is listened to for a while, so that it gets its answer before the connection is
 // reset.
 inline constexpr std::chrono::seconds linger_time{2};
+// The time a TLS client has to say goodbye, too.
+inline constexpr std::chrono::milliseconds goodbye_time{200};
 
 template <class Stream>
 http_connection<Stream>::http_connection(http_shard& shard, Stream stream)
@@ -61,10 +63,9 @@ template <class Stream>
 template <class Step>
 auto http_connection<Stream>::bound(pointer self, Step step) {
   local_pool& handlers = self->shard_.handlers_;
-  return net::bind_pool(handlers,
-                        [self = std::move(self), step = std::move(step)](auto&&... results) mutable {
-                          step(std::move(self), std::forward<decltype(results)>(results)...);
-                        });
+  return net::bind_pool(handlers, [self = std::move(self), step = std::move(step)](auto&&... results) mutable {
+    step(std::move(self), std::forward<decltype(results)>(results)...);
+  });
 }
 
 template <class Stream>
@@ -78,7 +79,8 @@ void http_connection<Stream>::start(pointer self) {
     wait_for_request(std::move(self));
   } else {
     http_connection& connection = *self;
-    connection.stream_.async_handshake(tls_socket::server, bound(std::move(self), [](pointer next, asio::error_code ec) {
+    connection.stream_.async_handshake(tls_socket::server,
+                                       bound(std::move(self), [](pointer next, asio::error_code ec) {
                                          if (!ec) wait_for_request(std::move(next));
                                        }));
   }
@@ -88,7 +90,7 @@ template <class Stream>
 void http_connection<Stream>::wait_for_request(pointer self) {
   http_connection& connection = *self;
   connection.expires_after(phase::idle, connection.idle_time());
-  if (connection.shard_.draining_) return close_gracefully(std::move(self));
+  if (connection.shard_.draining_) return close_idle(std::move(self));
   net::async_read_some(connection.stream_, connection.buffers(), bound(std::move(self), &on_first_bytes),
                        head_bytes_first);
 }
@@ -110,7 +112,7 @@ void http_connection<Stream>::on_first_bytes(pointer self, asio::error_code ec, 
                               receive_more_of_head(std::move(next));
                             })));
   }
-  if (ec == asio::error::operation_aborted && connection.deadline_.expired()) return close_gracefully(std::move(self));
+  if (ec == asio::error::operation_aborted && connection.deadline_.expired()) return close_idle(std::move(self));
   if (ec) return;
   begin_request(connection, std::move(received));
   serve(std::move(self));
@@ -256,6 +258,16 @@ void http_connection<Stream>::close_gracefully(pointer self) {
   }
 }
 
+// Nothing has come that was not answered. A TLS client is told that this is the end, and not waited for.
+template <class Stream>
+void http_connection<Stream>::close_idle(pointer self) {
+  if constexpr (!plain) {
+    http_connection& connection = *self;
+    connection.expires_after(phase::closing, goodbye_time);
+    connection.stream_.async_shutdown(bound(std::move(self), [](pointer, asio::error_code) {}));
+  }
+}
+
 template <class Stream>
 void http_connection<Stream>::linger(pointer self) {
   http_connection& connection = *self;
@@ -267,7 +279,8 @@ void http_connection<Stream>::linger(pointer self) {
       errno != EAGAIN) {
     return;
   }
-  connection.socket().async_wait(tcp_socket::wait_read, bound(std::move(self), [](pointer next, asio::error_code failed) {
+  connection.socket().async_wait(tcp_socket::wait_read,
+                                 bound(std::move(self), [](pointer next, asio::error_code failed) {
                                    if (!failed) linger(std::move(next));
                                  }));
 }

@@ -2,8 +2,9 @@
 // http_connection: the answer, block by block, or by sendfile(2).
 // Included by http_connection.cpp alone.
 //
-//     plain:  | head, small parts of the file | one block, one send    large parts: sendfile, straight from the page cache
-//     TLS:    | head, file ............       | blocks of up to 128 KiB, each encrypted and sent before the next is taken
+//     plain:  | head, small parts of the file | one block, one send    large parts: sendfile, straight from the page
+//     cache TLS:    | head, file ............       | blocks of up to 128 KiB, each encrypted and sent before the next
+//     is taken
 //
 // The file is read without waiting; what is not in memory is read, or fetched, by another thread.
 #pragma once
@@ -307,8 +308,7 @@ void http_connection<Stream>::warm_cold(pointer self) {
   connection.phase_ = phase::working;
   connection.threads().run(
       connection.context(),
-      [file = body.file(), offset = body.next_offset(),
-       count = std::min(body.next_count(), send_file_bytes_per_call)] {
+      [file = body.file(), offset = body.next_offset(), count = std::min(body.next_count(), send_file_bytes_per_call)] {
         file->warm(offset, count);
         return true;
       },
