@@ -121,8 +121,8 @@ void client_connection::connect(const resolver::results_type& addresses) {
                                 : std::make_shared<transport>(std::in_place_type<socket>, setup_.context);
   asio::async_connect(lowest(), addresses, guarded([this](const asio::error_code& ec, const auto&) {
                         if (ec) {
-                          return fail(reason::broken, fmt::format("cannot connect to {}: {}",
-                                                                  host_field(request_.url), ec.message()));
+                          return fail(reason::broken,
+                                      fmt::format("cannot connect to {}: {}", host_field(request_.url), ec.message()));
                         }
                         asio::error_code ignored;  // a peer that has gone says so when it is written to
                         lowest().set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -193,10 +193,10 @@ void client_connection::send_body() {
 void client_connection::read() {
   std::visit(
       [&](auto& stream) {
-        net::async_read_some(
-            stream, setup_.pool,
-            guarded([this](const asio::error_code& ec, const buffer& received) { on_received(ec, received); }),
-            transfer_block_bytes);
+        net::async_read_some(stream, setup_.pool, guarded([this](const asio::error_code& ec, const buffer& received) {
+                               on_received(ec, received);
+                             }),
+                             transfer_block_bytes);
       },
       *transport_);
 }
@@ -225,8 +225,7 @@ void client_connection::on_received(const asio::error_code& ec, const buffer& re
     case response_parser::state::complete:
       if (!may_be_used_again(taken < received.size())) drop();
       return end({});
-    default:
-      return read();
+    default: return read();
   }
 }
 

@@ -50,7 +50,8 @@ class FileClient : public ::testing::Test {
   }
   // Whether something beside the target is left.
   bool left_over() const {
-    return std::filesystem::exists(files.path(".target.part")) || std::filesystem::exists(files.path(".target.part.json"));
+    return std::filesystem::exists(files.path(".target.part")) ||
+           std::filesystem::exists(files.path(".target.part.json"));
   }
 
   static std::string random_content(std::size_t size, unsigned seed = 1) {
@@ -78,8 +79,8 @@ class FileClient : public ::testing::Test {
     if (!range.empty()) {
       first = std::stoul(range.substr(range.find('=') + 1));
       last = std::stoul(range.substr(range.find('-') + 1));
-      head = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes " + std::to_string(first) + "-" + std::to_string(last) +
-             "/" + std::to_string(content.size()) + "\r\n";
+      head = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes " + std::to_string(first) + "-" +
+             std::to_string(last) + "/" + std::to_string(content.size()) + "\r\n";
     }
     const std::string part = content.substr(first, last - first + 1);
     request.send(head + "ETag: \"one\"\r\nAccept-Ranges: bytes\r\n" + fields +

@@ -50,7 +50,8 @@ TEST_F(FileClient, GetsAFileWhoseLengthIsKnownOrInChunksOrUpToTheEndOfTheConnect
   scripted_server server([&](scripted_request& request) {
     if (request.target() == "/length") return request.answer("200 OK", {}, content);
     if (request.target() == "/chunks") {
-      request.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n30d40\r\n" + content.substr(0, 200'000) + "\r\n");
+      request.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n30d40\r\n" + content.substr(0, 200'000) +
+                   "\r\n");
       return request.send("186a0;x=y\r\n" + content.substr(200'000) + "\r\n0\r\nTrailer: of no interest\r\n\r\n");
     }
     request.send("HTTP/1.0 200 OK\r\n\r\n" + content);
@@ -63,7 +64,8 @@ TEST_F(FileClient, GetsAFileWhoseLengthIsKnownOrInChunksOrUpToTheEndOfTheConnect
 }
 
 TEST_F(FileClient, AFileOfNoBytesIsOne) {
-  scripted_server server([](scripted_request& request) { request.answer("200 OK", "ETag: \"e\"\r\nAccept-Ranges: bytes\r\n"); });
+  scripted_server server(
+      [](scripted_request& request) { request.answer("200 OK", "ETag: \"e\"\r\nAccept-Ranges: bytes\r\n"); });
   expect_got(get(server.url()), "");
   expect_got(get(server.url(), {"--connections", "4"}), "");
 }
@@ -96,7 +98,8 @@ TEST_F(FileClient, GoesOnWhereTheConnectionBroke) {
   ASSERT_EQ(requests.size(), 4U);
   EXPECT_EQ(requests[0].find("Range:"), std::string::npos);
   for (std::size_t index = 1; index < 4; ++index) {
-    EXPECT_NE(requests[index].find("Range: bytes=" + std::to_string(index * 200'000) + "-999999\r\n"), std::string::npos);
+    EXPECT_NE(requests[index].find("Range: bytes=" + std::to_string(index * 200'000) + "-999999\r\n"),
+              std::string::npos);
     EXPECT_NE(requests[index].find("If-Range: \"one\"\r\n"), std::string::npos);
   }
 }
@@ -196,9 +199,8 @@ TEST_F(FileClient, InterruptedItKeepsWhatItHas) {
 
 TEST_F(FileClient, SeveralConnectionsGetAPartEach) {
   const std::string content = random_content(5'000'000);
-  scripted_server server([&](scripted_request& request) {
-    serve(request, content, "Repr-Digest: " + digest_of(content) + "\r\n");
-  });
+  scripted_server server(
+      [&](scripted_request& request) { serve(request, content, "Repr-Digest: " + digest_of(content) + "\r\n"); });
   expect_got(get(server.url(), {"--connections", "4"}), content);
   std::vector<std::string> requests = server.requests();
   ASSERT_EQ(requests.size(), 5U);
@@ -247,18 +249,22 @@ TEST_F(FileClient, SaysWhatIsWrongWithAnAnswerAndLeavesTheTargetAlone) {
       {"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", 4, "without a Location"},
       {"HTTP/1.1 302 Found\r\nLocation: ftp://elsewhere/\r\nContent-Length: 0\r\n\r\n", 4, "neither http"},
       {"HTTP/1.1 302 Found\r\nLocation: /file\r\nContent-Length: 0\r\n\r\n", 4, "more than 5 redirects"},
-      {"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-9/10\r\nContent-Length: 10\r\n\r\n0123456789", 4, "the part"},
+      {"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-9/10\r\nContent-Length: 10\r\n\r\n0123456789", 4,
+       "the part"},
       {"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", 4, "gzip"},
       {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 4, "not a response"},
       {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 4, "not a response"},
       {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", 4, "another protocol"},
       {"SSH-2.0-OpenSSH_9.2\r\n\r\n", 4, "not a response"},
       {"HTTP/1.1 200 OK\r\nX: " + std::string(70'000, 'y') + "\r\n\r\n", 4, "larger than 65536"},
-      {"HTTP/1.1 200 OK\r\n" + [] {
-         std::string fields;
-         for (int index = 0; index < 200; ++index) fields += "F: v\r\n";
-         return fields;
-       }() + "\r\n", 4, "more than 128"},
+      {"HTTP/1.1 200 OK\r\n" +
+           [] {
+             std::string fields;
+             for (int index = 0; index < 200; ++index) fields += "F: v\r\n";
+             return fields;
+           }() +
+           "\r\n",
+       4, "more than 128"},
       {"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", 4, "503"},
       {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nfew", 3, "closed"},
       {"", 3, "closed"},
@@ -323,7 +329,8 @@ TEST_F(FileClient, SaysWhatCannotBeWritten) {
   const outcome nameless = run({"get", server.url("/")});
   EXPECT_EQ(nameless.status, 1);
   // A limit of file sizes stands for a disk that is full.
-  child_process full(command({"get", server.url(), files.path("target")}), child_process::limited{RLIMIT_FSIZE, 100'000});
+  child_process full(command({"get", server.url(), files.path("target")}),
+                     child_process::limited{RLIMIT_FSIZE, 100'000});
   EXPECT_EQ(full.wait(), 1);
   EXPECT_NE(full.standard_error().find("cannot write: File too large"), std::string::npos);
   EXPECT_FALSE(left_over());

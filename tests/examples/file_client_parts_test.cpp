@@ -40,9 +40,9 @@ TEST(HttpUrl, ReadsWhatItIsMadeOf) {
 }
 
 TEST(HttpUrl, RefusesWhatItIsNot) {
-  for (const char* const text : {"", "h", "http:/h", "file:///x", "http://", "http:///x", "http://:80/", "http://h:/", "http://h:0/",
-                                 "http://h:65536/", "http://h:1x/", "http://[::1", "http://[::1]x/", "http://u@h/",
-                                 "http://h/\r\nX: y", "http://h/a b", "http://h/\x80", "http://h/<"}) {
+  for (const char* const text : {"", "h", "http:/h", "file:///x", "http://", "http:///x", "http://:80/", "http://h:/",
+                                 "http://h:0/", "http://h:65536/", "http://h:1x/", "http://[::1", "http://[::1]x/",
+                                 "http://u@h/", "http://h/\r\nX: y", "http://h/a b", "http://h/\x80", "http://h/<"}) {
     EXPECT_THROW(parse_url(text), std::invalid_argument) << text;
   }
   EXPECT_NO_THROW(parse_url("http://h/" + std::string(url_bytes_max - 9, 'x')));
@@ -52,9 +52,14 @@ TEST(HttpUrl, RefusesWhatItIsNot) {
 TEST(HttpUrl, ResolvesReferences) {
   const http_url base = parse_url("https://h:1/a/b?c");
   const std::vector<std::pair<std::string, std::string>> references{
-      {"http://other/x", "http://other/x"}, {"//other/x", "https://other/x"},   {"/x?y", "https://h:1/x?y"},
-      {"x", "https://h:1/a/x"},             {"?y", "https://h:1/a/b?y"},        {"#f", "https://h:1/a/b?c"},
-      {"", "https://h:1/a/b?c"},            {"x/y:z", "https://h:1/a/x/y:z"},
+      {"http://other/x", "http://other/x"},
+      {"//other/x", "https://other/x"},
+      {"/x?y", "https://h:1/x?y"},
+      {"x", "https://h:1/a/x"},
+      {"?y", "https://h:1/a/b?y"},
+      {"#f", "https://h:1/a/b?c"},
+      {"", "https://h:1/a/b?c"},
+      {"x/y:z", "https://h:1/a/x/y:z"},
   };
   for (const auto& [reference, expected] : references) EXPECT_EQ(format_url(resolve_url(base, reference)), expected);
   EXPECT_THROW(resolve_url(base, "mailto:x"), std::invalid_argument);
@@ -62,11 +67,20 @@ TEST(HttpUrl, ResolvesReferences) {
 
 TEST(HttpUrl, KnowsTheNameOfAFile) {
   const std::vector<std::pair<std::string, std::string>> names{
-      {"/a/b.txt", "b.txt"}, {"/a%20b?c/d", "a b"}, {"/", ""},        {"/a/", ""},         {"/..", ""},
-      {"/%2e%2E", ""},       {"/a%2Fb", ""},        {"/a%00b", ""},   {"/100%", "100%"},   {"/%zz", "%zz"},
+      {"/a/b.txt", "b.txt"},
+      {"/a%20b?c/d", "a b"},
+      {"/", ""},
+      {"/a/", ""},
+      {"/..", ""},
+      {"/%2e%2E", ""},
+      {"/a%2Fb", ""},
+      {"/a%00b", ""},
+      {"/100%", "100%"},
+      {"/%zz", "%zz"},
       {"/" + std::string(300, 'x'), ""},
   };
-  for (const auto& [target, expected] : names) EXPECT_EQ(file_name_of(parse_url("http://h" + target)), expected) << target;
+  for (const auto& [target, expected] : names)
+    EXPECT_EQ(file_name_of(parse_url("http://h" + target)), expected) << target;
 }
 
 TEST(HttpUrl, IsLeftOnlyForWhatIsAsSafe) {
@@ -91,9 +105,10 @@ TEST(Digest, IsReadAsItIsWritten) {
   EXPECT_EQ(parse_digest_field("sha-512=:AAAA:, " + field), abc);
   hash.update(std::as_bytes(std::span("abc", 3)));
   EXPECT_EQ(hash.finish(), abc);
-  for (const char* const wrong : {"", "sha-256", "sha-256=:AAAA:", "x-sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:",
-                                  "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=",
-                                  "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa!=:"}) {
+  for (const char* const wrong :
+       {"", "sha-256", "sha-256=:AAAA:", "x-sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:",
+        "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=",
+        "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa!=:"}) {
     EXPECT_FALSE(parse_digest_field(wrong)) << wrong;
   }
 }
@@ -104,7 +119,7 @@ TEST(EscapeHtml, LeavesNoMarkupAndNoBrokenText) {
   const std::string bad = "\xEF\xBF\xBD";
   EXPECT_EQ(escape_html("\x01\x7F\n"), bad + bad + bad);
   EXPECT_EQ(escape_html("\xFFx\xC3"), bad + "x" + bad);
-  EXPECT_EQ(escape_html("\xC0\xAF"), bad + bad);          // overlong
+  EXPECT_EQ(escape_html("\xC0\xAF"), bad + bad);            // overlong
   EXPECT_EQ(escape_html("\xED\xA0\x80"), bad + bad + bad);  // half of a surrogate pair
   EXPECT_EQ(escape_html("\xE6\x97"), bad + bad);
 }

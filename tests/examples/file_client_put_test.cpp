@@ -52,8 +52,8 @@ TEST_F(FileClient, AServerThatKnowsNoContinueGetsTheBodyAllTheSame) {
 
 TEST_F(FileClient, ARefusalBeforeTheBodyEndsIt) {
   files.write("source", random_content(50'000'000));
-  for (const char* const refusal : {"403 Forbidden", "405 Method Not Allowed", "409 Conflict", "412 Precondition Failed",
-                                    "413 Content Too Large", "507 Insufficient Storage"}) {
+  for (const char* const refusal : {"403 Forbidden", "405 Method Not Allowed", "409 Conflict",
+                                    "412 Precondition Failed", "413 Content Too Large", "507 Insufficient Storage"}) {
     SCOPED_TRACE(refusal);
     scripted_server before([&](scripted_request& request) { request.answer(refusal); });
     scripted_server during([&](scripted_request& request) {
@@ -109,9 +109,7 @@ TEST_F(FileClient, AConflictOfOffsetsIsResolvedByTheServersAndNotForEver) {
   });
   EXPECT_EQ(put(server.url()).status, 0);
 
-  scripted_server stubborn([&](scripted_request& request) {
-    request.answer("409 Conflict", "Upload-Offset: 7\r\n");
-  });
+  scripted_server stubborn([&](scripted_request& request) { request.answer("409 Conflict", "Upload-Offset: 7\r\n"); });
   EXPECT_EQ(put(stubborn.url()).status, 4);
   EXPECT_LT(stubborn.requests().size(), 20U);
 
