@@ -70,6 +70,8 @@ class http_connection final : public http_exchange {
     buffer output;              // to be sent, from output_from on
     std::size_t output_from = 0;
     std::size_t progress_bytes = 0;  // of the body, since its deadline was set
+    std::uint64_t warm_from = 0;     // from here until there, the file was found in memory
+    std::uint64_t warm_until = 0;
     bool head_written = false;
     bool closes = false;  // this is the last answer
     bool body_begun = false;
@@ -110,6 +112,7 @@ class http_connection final : public http_exchange {
   enum class sent : std::uint8_t { all, blocked, failed, turn_over, cold };
   sent send_output();
   sent send_file_part();
+  bool knows_to_be_warm(std::uint64_t offset, std::uint64_t count);
   std::size_t block_bytes_wanted() const;
   bool next_is_sent_by_system() const;
   bool take_output_block();

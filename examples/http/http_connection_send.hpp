@@ -31,8 +31,10 @@ namespace slabbuf::examples {
 // Parts of a file as large as this are sent by the system, where there is no TLS; smaller ones cost less as bytes in a
 // block, behind the head (bench/files).
 inline constexpr std::uint64_t send_file_bytes_least = std::uint64_t{64} << 10;
-// One call of sendfile(2), after which others have their turn.
-inline constexpr std::uint64_t send_file_bytes_per_call = std::uint64_t{512} << 10;
+// One call of sendfile(2): so much that the peer can drain the socket meanwhile (as net::async_write).
+inline constexpr std::uint64_t send_file_bytes_per_call = std::uint64_t{256} << 10;
+// After these, other connections have their turn.
+inline constexpr std::uint64_t send_file_bytes_per_turn = std::uint64_t{2} << 20;
 inline constexpr std::size_t output_bytes_max = std::size_t{128} << 10;
 
 template <class Stream>
@@ -126,10 +128,8 @@ auto http_connection<Stream>::send_output() -> sent {
       now.output_from = 0;
       break;
     }
-    // What the system will send goes into the same segments.
-    const int more = next_is_sent_by_system() ? MSG_MORE : 0;
     const ::ssize_t taken = ::send(socket().native_handle(), std::as_const(now.output).data() + now.output_from, left,
-                                   MSG_DONTWAIT | MSG_NOSIGNAL | more);
+                                   MSG_DONTWAIT | MSG_NOSIGNAL);
     if (taken < 0) {
       if (errno == EINTR) continue;
       return errno == EAGAIN ? sent::blocked : sent::failed;
@@ -154,9 +154,11 @@ bool http_connection<Stream>::next_is_sent_by_system() const {
 template <class Stream>
 auto http_connection<Stream>::send_file_part() -> sent {
   http_body& body = active_->response.body;
+  std::uint64_t turn_bytes = 0;
   while (next_is_sent_by_system()) {
+    if (turn_bytes >= send_file_bytes_per_turn) return sent::turn_over;
     const std::uint64_t count = std::min(body.next_count(), send_file_bytes_per_call);
-    if (!body.file()->is_warm(body.next_offset(), count)) return sent::cold;
+    if (!knows_to_be_warm(body.next_offset(), count)) return sent::cold;
     auto offset = static_cast<::off_t>(body.next_offset());
     const ::ssize_t taken =
         ::sendfile(socket().native_handle(), body.file()->descriptor(), &offset, static_cast<std::size_t>(count));
@@ -171,11 +173,25 @@ auto http_connection<Stream>::send_file_part() -> sent {
       return sent::failed;
     }
     body.take(static_cast<std::uint64_t>(taken));
+    turn_bytes += static_cast<std::uint64_t>(taken);
     shard_.counters_.sent_bytes.add(static_cast<std::uint64_t>(taken));
     if (static_cast<std::uint64_t>(taken) < count) return sent::blocked;
-    if (body.left() != 0) return sent::turn_over;
   }
   return sent::all;
+}
+
+// Looks at bytes of the file that were not looked at before: the socket may have taken a part of them.
+template <class Stream>
+bool http_connection<Stream>::knows_to_be_warm(std::uint64_t offset, std::uint64_t count) {
+  active& now = *active_;
+  if (offset < now.warm_from || offset > now.warm_until) now.warm_until = offset;
+  now.warm_from = offset;
+  const std::uint64_t end = offset + count;
+  if (now.warm_until < end) {
+    if (!now.response.body.file()->is_warm(now.warm_until, end - now.warm_until)) return false;
+    now.warm_until = end;
+  }
+  return true;
 }
 
 // As large as what will be put into it.
