@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <memory>
 #include <type_traits>
+#include <utility>
 
 namespace slabbuf::examples {
 
@@ -83,8 +84,22 @@ class http_connection final : public http_exchange {
     void operator()() const { connection->on_deadline(); }
   };
 
+  // The handler of an operation. A step without a state takes no room: an idle connection is little more than the
+  // operation it waits in, which would take a block of the next class.
+  template <class Step>
+  struct bound_step {
+    template <class... Results>
+    void operator()(Results&&... results) {
+      step(std::move(self), std::forward<Results>(results)...);
+    }
+
+    pointer self;
+    [[no_unique_address]] Step step;
+  };
+
   template <class Step>
   static auto bound(pointer self, Step step);
+  active* current() const noexcept { return static_cast<active*>(state_); }
   static pointer own(http_exchange_ptr exchange) noexcept;
 
   // Receiving a head (http_connection_receive.hpp).
@@ -140,7 +155,6 @@ class http_connection final : public http_exchange {
   http_shard& shard_;
   Stream stream_;
   net::deadline<expire> deadline_;
-  active* active_ = nullptr;
   std::uint32_t request_count_ = 0;
   int unsent_bytes_ = 0;  // in the kernel, when takes_bytes() was last asked
   phase phase_ = phase::handshake;
