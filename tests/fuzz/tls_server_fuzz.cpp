@@ -103,7 +103,8 @@ void talk_to(server_side& server, SSL_CTX* context, concurrent_pool& pool, std::
     for (::ssize_t count = 0; (count = ::recv(line.ends[1], bytes.data(), bytes.size(), 0)) > 0;) {
       for (std::size_t at = 0; at + 2 < changes.size(); at += 3) {
         const std::size_t where = std::size_t{changes[at]} << 8 | changes[at + 1];
-        if (where >= position && where < position + static_cast<std::size_t>(count)) bytes[where - position] ^= changes[at + 2];
+        if (where >= position && where < position + static_cast<std::size_t>(count))
+          bytes[where - position] ^= changes[at + 2];
       }
       position += static_cast<std::size_t>(count);
       for (std::size_t sent = 0; sent < static_cast<std::size_t>(count) && !server.ended();) {

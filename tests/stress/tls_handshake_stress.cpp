@@ -61,12 +61,11 @@ struct server_side {
   void read_into(buffer granted) {
     granted.clear_on_release();
     const std::span<std::byte> room = granted.prepare();
-    connection.async_read_some(
-        asio::buffer(room.data(), room.size()),
-        [this, granted = std::move(granted)](asio::error_code ec, std::size_t count) mutable {
-          granted.commit(count);
-          if (!ec) write(std::move(granted));
-        });
+    connection.async_read_some(asio::buffer(room.data(), room.size()),
+                               [this, granted = std::move(granted)](asio::error_code ec, std::size_t count) mutable {
+                                 granted.commit(count);
+                                 if (!ec) write(std::move(granted));
+                               });
   }
   void write(buffer bytes) {
     net::async_write(connection, std::move(bytes), [this](asio::error_code ec, std::size_t) {
