@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The servers of tls_bench.cpp, each a process of its own: OpenSSL's allocator is the whole process's.
 //
-//     tls_bench_server asio | slabbuf | slabbuf_heap
+//     tls_bench_server asio | slabbuf | slabbuf_heap | slabbuf_sha256 | slabbuf_send FILE
 //
-// Echoes on a port of 127.0.0.1 that it prints, until its standard input ends. One thread, TLS 1.3 with
-// TLS_AES_256_GCM_SHA384, which asio::ssl would choose; slabbuf_heap leaves OpenSSL its malloc.
+// Echoes on a port of 127.0.0.1 that it prints, or sends a file, until its standard input ends. One thread, TLS 1.3
+// with TLS_AES_256_GCM_SHA384, which asio::ssl and nginx would choose; slabbuf_sha256 with TLS_AES_128_GCM_SHA256,
+// which prepare_for_small_connections() does; slabbuf_heap leaves OpenSSL its malloc.
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/net/openssl_allocator.hpp>
 #include <slabbuf/net/tls_context.hpp>
@@ -27,6 +28,7 @@
 #include <string_view>
 #include <utility>
 
+#include "net/tls_send_session.hpp"
 #include "support/tls_certificates.hpp"
 
 namespace slabbuf::bench {
@@ -84,9 +86,9 @@ struct slabbuf_session {
 template <class Session>
 class tls_server {
  public:
-  tls_server() {
+  explicit tls_server(const char* cipher) {
     net::prepare_for_small_connections(tls_.native_handle());
-    SSL_CTX_set_ciphersuites(tls_.native_handle(), "TLS_AES_256_GCM_SHA384");
+    SSL_CTX_set_ciphersuites(tls_.native_handle(), cipher);
     support::set_up(tls_.native_handle(), &support::server_certificate());
     accept();
     std::printf("%u\n", unsigned{acceptor_.local_endpoint().port()});
@@ -118,8 +120,8 @@ class tls_server {
 };
 
 template <class Session>
-int serve() {
-  tls_server<Session>().run();
+int serve(const char* cipher = "TLS_AES_256_GCM_SHA384") {
+  tls_server<Session>(cipher).run();
   return 0;
 }
 
@@ -127,10 +129,17 @@ int serve() {
 }  // namespace slabbuf::bench
 
 int main(int argument_count, char** arguments) {
-  const std::string_view kind = argument_count == 2 ? arguments[1] : "";
-  if (kind == "asio") return slabbuf::bench::serve<slabbuf::bench::asio_session>();
-  if (kind == "slabbuf") slabbuf::net::install_openssl_allocator();
-  if (kind.starts_with("slabbuf")) return slabbuf::bench::serve<slabbuf::bench::slabbuf_session>();
-  std::fputs("tls_bench_server asio | slabbuf | slabbuf_heap\n", stderr);
+  using namespace slabbuf::bench;
+  const std::string_view kind = argument_count >= 2 ? arguments[1] : "";
+  if (kind == "asio") return serve<asio_session>();
+  if (kind == "slabbuf_heap") return serve<slabbuf_session>();
+  if (kind.starts_with("slabbuf")) slabbuf::net::install_openssl_allocator();
+  if (kind == "slabbuf") return serve<slabbuf_session>();
+  if (kind == "slabbuf_sha256") return serve<slabbuf_session>("TLS_AES_128_GCM_SHA256");
+  if (kind == "slabbuf_send" && argument_count == 3) {
+    send_session::path = arguments[2];
+    return serve<send_session>();
+  }
+  std::fputs("tls_bench_server asio | slabbuf | slabbuf_heap | slabbuf_sha256 | slabbuf_send FILE\n", stderr);
   return 2;
 }

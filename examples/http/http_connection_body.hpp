@@ -27,7 +27,7 @@ template <class Stream>
 void http_connection<Stream>::do_read_body(http_exchange_ptr exchange) {
   pointer self = own(std::move(exchange));
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   if (now.body_complete) return deliver(std::move(self), {}, {}, true);
   if (!std::exchange(now.body_begun, true)) {
     connection.expires_after(phase::body, connection.shard_.shared_.options.limits.body_timeout);
@@ -54,7 +54,7 @@ void http_connection<Stream>::do_read_body(http_exchange_ptr exchange) {
 template <class Stream>
 void http_connection<Stream>::decode(pointer self) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   if (!now.request.has_body()) {
     now.body_complete = true;
     return deliver(std::move(self), {}, {}, true);
@@ -91,7 +91,7 @@ void http_connection<Stream>::decode(pointer self) {
 template <class Stream>
 void http_connection<Stream>::receive_body(pointer self) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   const http_limits& limits = connection.shard_.shared_.options.limits;
   // A deadline for so many bytes, not for each read: a byte now and then does not keep a connection.
   if (connection.phase_ != phase::body || now.progress_bytes >= limits.body_bytes_least) {
@@ -105,7 +105,7 @@ void http_connection<Stream>::receive_body(pointer self) {
 template <class Stream>
 void http_connection<Stream>::on_body_bytes(pointer self, asio::error_code ec, buffer received) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   if (ec == asio::error::no_buffer_space) {
     connection.phase_ = phase::working;
     concurrent_pool& pool = connection.buffers();
@@ -139,7 +139,7 @@ void http_connection<Stream>::on_body_bytes(pointer self, asio::error_code ec, b
 
 template <class Stream>
 void http_connection<Stream>::deliver(pointer self, asio::error_code ec, buffer piece, bool last) {
-  http_body_reader& reader = *self->active_->body_reader;
+  http_body_reader& reader = *self->current()->body_reader;
   self->phase_ = phase::working;
   reader.on_body(std::move(self), ec, std::move(piece), last);
 }

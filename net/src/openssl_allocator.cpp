@@ -32,6 +32,7 @@ constexpr std::size_t record_class_size = 17408;
 using record_note = std::uint64_t;
 
 std::atomic<pool_core*> installed{nullptr};
+std::atomic<bool> classes_are_aligned{true};  // all of them that are used, as malloc's blocks
 std::atomic<std::uint64_t> heap_oversize{0};
 std::atomic<std::uint64_t> heap_refused{0};
 std::atomic<std::uint64_t> heap_in_use{0};
@@ -49,22 +50,26 @@ void* take_from_heap(std::size_t bytes, std::atomic<std::uint64_t>& why) noexcep
   return got;
 }
 
+// The size to ask for, so that the block is aligned: where a class of less than 64 B is not, that of the next one.
+std::size_t aligned_size(const pool_core& pool, std::size_t bytes) noexcept {
+  const size_class_table& classes = pool.size_classes();
+  for (std::size_t index = classes.find(bytes); index < classes.count(); ++index)
+    if (pool.alignment_of(classes.size_of(index)) >= alignment) return classes.size_of(index);
+  return classes.largest() + 1;
+}
+
 void* take(std::size_t bytes) noexcept {
   pool_core& pool = *installed.load(std::memory_order_relaxed);
   // Behind what fills a record block nearly up, there would be no room for the note.
   constexpr std::size_t record_bytes_max = record_class_size - sizeof(record_note);
   const bool leaves_no_note = bytes > record_bytes_max && bytes <= record_class_size;
-  std::size_t index = pool.size_classes().find(leaves_no_note ? record_class_size + 1 : std::max(bytes, alignment));
-  while (index < pool.size_classes().count() &&
-         slabbuf::detail::slab_geometry::alignment_of(pool.size_classes().size_of(index)) < alignment) {
-    ++index;
-  }
-  if (index >= pool.size_classes().count()) return take_from_heap(bytes, heap_oversize);
+  std::size_t size = leaves_no_note ? record_class_size + 1 : std::max(bytes, alignment);
+  if (!classes_are_aligned.load(std::memory_order_relaxed)) size = aligned_size(pool, size);
+  if (size > pool.size_classes().largest()) return take_from_heap(bytes, heap_oversize);
   pool_core::taken got{};
-  const std::size_t size = pool.size_classes().size_of(index);
   if (!pool.take<true>(size, got)) got = pool.take_slow(size);
   if (got.data == nullptr) return take_from_heap(bytes, heap_refused);
-  if (size == record_class_size) note_of(got.data) = 0;
+  if (got.of->size == record_class_size) note_of(got.data) = 0;
   return got.data;
 }
 
@@ -120,11 +125,13 @@ void* reallocate(void* memory, std::size_t bytes, const char* file, int line) no
 pool_options openssl_pool_options() {
   pool_options options;
   options.zero = zeroing::none;
-  // Multiples of 64 from there on, as blocks are aligned to that: 7,616 is a connection, 17,408 a record buffer,
-  // 21,888 the messages of a handshake.
-  options.size_classes = {16,   32,   48,   64,   128,   192,   256,   320,   384,   448,  512,
-                          576,  640,  768,  896,  960,   1024,  1280,  1536,  2048,  3072, 4096,
-                          5120, 6144, 7616, 8192, 10240, 12288, 14336, 17408, 21888, 32768};
+  options.block_alignment = alignment;
+  // What a connection keeps fits exactly, but for the alignment: 64 a lock, 80 and 224 a SHA-384 state, 112 and 128
+  // what it verifies and signs with, 160 a key, 192 and 960 an AES-GCM state, 544 its certificate, 928 its session,
+  // 7,616 itself (bench's tls_objects lists them). 17,408 is a record buffer, 21,888 the messages of a handshake.
+  options.size_classes = {16,   32,   48,   64,   80,   96,   112,  128,   144,   160,   192,   224,   256,
+                          320,  384,  448,  512,  544,  640,  768,  896,   928,   960,   1024,  1280,  1536,
+                          2048, 3072, 4096, 5120, 6144, 7616, 8192, 10240, 12288, 14336, 17408, 21888, 32768};
   return options;
 }
 
@@ -132,6 +139,11 @@ void install_openssl_allocator(concurrent_pool& pool) {
   pool_core* none = nullptr;
   if (!installed.compare_exchange_strong(none, &pool.core()))
     throw std::logic_error("slabbuf::net::install_openssl_allocator: was called before");
+  const size_class_table& classes = pool.core().size_classes();
+  bool aligned = true;
+  for (std::size_t index = classes.find(alignment); index < classes.count(); ++index)
+    aligned = aligned && pool.core().alignment_of(classes.size_of(index)) >= alignment;
+  classes_are_aligned.store(aligned);
   if (CRYPTO_set_mem_functions(&allocate, &reallocate, &clear_and_free) != 1) {
     installed.store(nullptr);
     throw std::logic_error(

@@ -25,7 +25,7 @@ bool set_server_name(SSL* connection, const std::string& name) noexcept {
          SSL_set1_host(connection, name.c_str()) == 1;
 }
 
-void forget_key_exchange(SSL* connection) noexcept {
+void forget_handshake(SSL* connection) noexcept {
   for (const int which : {SSL_CTRL_GET_TMP_KEY, SSL_CTRL_GET_PEER_TMP_KEY}) {
     EVP_PKEY* key = nullptr;
     if (SSL_ctrl(connection, which, 0, &key) != 1 || key == nullptr) continue;
@@ -34,6 +34,10 @@ void forget_key_exchange(SSL* connection) noexcept {
     EVP_PKEY_free(key);
   }
   ERR_clear_error();  // where a key has no such type
+  if (STACK_OF(SSL_CIPHER)* const ciphers = SSL_get_client_ciphers(connection)) {
+    sk_SSL_CIPHER_zero(ciphers);
+    sk_SSL_CIPHER_reserve(ciphers, 0);  // as much as it needs: which is the only way to let it go of the rest
+  }
 }
 
 alpn_protocols::alpn_protocols(std::initializer_list<std::string_view> names) {

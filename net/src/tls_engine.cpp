@@ -4,7 +4,6 @@
 #include <slabbuf/net/openssl_allocator.hpp>
 #include <slabbuf/net/tls_context.hpp>
 
-#include <openssl/bio.h>
 #include <openssl/err.h>
 #include <sys/socket.h>
 
@@ -12,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+
+#include "tls_bio.hpp"
 
 namespace slabbuf::net::detail {
 namespace {
@@ -28,6 +29,9 @@ constexpr std::size_t part_bytes_alone = 4096;
 // A flight of a handshake, or an alert: what is kept without knowing how much more there will be.
 constexpr std::size_t control_bytes_usual = 4096;
 
+// All that OpenSSL's codes have.
+std::uint32_t next_error() noexcept { return static_cast<std::uint32_t>(ERR_get_error()); }
+
 // Before each call of OpenSSL that result_of() is asked about: what lies in the queue, left by a program's callback
 // maybe, would be taken for its error. Looking is cheaper than clearing.
 void forget_errors() noexcept {
@@ -36,59 +40,11 @@ void forget_errors() noexcept {
 
 }  // namespace
 
-// OpenSSL's side: a source and sink over the engine's descriptor.
-struct tls_engine::bio {
-  static tls_engine& engine_of(BIO* of) noexcept { return *static_cast<tls_engine*>(BIO_get_data(of)); }
-
-  static int read(BIO* of, char* into, int count) noexcept {
-    BIO_clear_retry_flags(of);
-    const int received = engine_of(of).receive(reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(count));
-    if (received < 0) BIO_set_retry_read(of);
-    return received;
-  }
-
-  static int write(BIO* of, const char* from, int count) noexcept {
-    BIO_clear_retry_flags(of);
-    const int taken = engine_of(of).transmit(reinterpret_cast<const std::byte*>(from), static_cast<std::size_t>(count));
-    if (taken < 0) BIO_set_retry_write(of);
-    return taken;
-  }
-
-  static long control(BIO*, int command, long, void*) noexcept { return command == BIO_CTRL_FLUSH ? 1 : 0; }
-
-  static int create(BIO* made) noexcept {
-    BIO_set_init(made, 1);
-    return 1;
-  }
-
-  // Never freed: OpenSSL cleans up at exit in an order of its own.
-  static const BIO_METHOD* method() noexcept {
-    static BIO_METHOD* const made = [] {
-      BIO_METHOD* const fresh = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "slabbuf");
-      if (fresh != nullptr) {
-        BIO_meth_set_read(fresh, &read);
-        BIO_meth_set_write(fresh, &write);
-        BIO_meth_set_ctrl(fresh, &control);
-        BIO_meth_set_create(fresh, &create);
-      }
-      return fresh;
-    }();
-    return made;
-  }
-};
-
 tls_engine::tls_engine(SSL_CTX* context, slabbuf::detail::pool_core& pool) noexcept : ssl_(nullptr), pool_(&pool) {
   ERR_clear_error();
-  const BIO_METHOD* const method = bio::method();
-  BIO* const both = method != nullptr ? BIO_new(method) : nullptr;
-  if (both == nullptr) return;
+  if (bio::of_thread() == nullptr) return;
   ssl_ = SSL_new(context);
-  if (ssl_ == nullptr) {
-    BIO_free(both);
-    return;
-  }
-  BIO_set_data(both, this);
-  SSL_set_bio(ssl_, both, both);
+  if (ssl_ == nullptr) return;
   // Partial: a step ends where a record does. Moving: the caller's buffers may be views that are made anew.
   // Release: no record buffer without a record.
   SSL_set_mode(ssl_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
@@ -106,9 +62,7 @@ tls_engine::tls_engine(tls_engine&& other) noexcept
       barren_bytes_(other.barren_bytes_),
       retry_bytes_(std::exchange(other.retry_bytes_, 0)),
       abandoned_(other.abandoned_),
-      input_over_(other.input_over_) {
-  if (ssl_ != nullptr) BIO_set_data(SSL_get_rbio(ssl_), this);
-}
+      input_over_(other.input_over_) {}
 
 tls_engine& tls_engine::operator=(tls_engine&& other) noexcept {
   tls_engine moved(std::move(other));
@@ -121,7 +75,6 @@ tls_engine& tls_engine::operator=(tls_engine&& other) noexcept {
   std::swap(retry_bytes_, moved.retry_bytes_);
   std::swap(abandoned_, moved.abandoned_);
   std::swap(input_over_, moved.input_over_);
-  if (ssl_ != nullptr) BIO_set_data(SSL_get_rbio(ssl_), this);
   return *this;
 }
 
@@ -160,14 +113,14 @@ tls_result tls_engine::result_of(int returned) noexcept {
         const bool said_so = (SSL_get_shutdown(ssl_) & SSL_RECEIVED_SHUTDOWN) != 0;
         return {said_so ? tls_status::end_of_stream : tls_status::truncated};
       }
-      if (input_error_ != 0) return {tls_status::system, static_cast<unsigned long>(input_error_)};
+      if (input_error_ != 0) return {tls_status::system, static_cast<std::uint32_t>(input_error_)};
       return {tls_status::want_read};
     case SSL_ERROR_WANT_WRITE:
-      if (output_error_ != 0) return {tls_status::system, static_cast<unsigned long>(output_error_)};
+      if (output_error_ != 0) return {tls_status::system, static_cast<std::uint32_t>(output_error_)};
       return {tls_status::want_write};
-    case SSL_ERROR_SSL: return {tls_status::openssl, ERR_get_error()};
+    case SSL_ERROR_SSL: return {tls_status::openssl, next_error()};
     case SSL_ERROR_SYSCALL: {
-      const unsigned long code = ERR_get_error();
+      const std::uint32_t code = next_error();
       return {code != 0 ? tls_status::openssl : tls_status::unspecified, code};
     }
     default: return {tls_status::unexpected};
@@ -178,13 +131,13 @@ tls_result tls_engine::flush() noexcept {
   if (gathered_.length != 0 && output_error_ == 0) send_behind(nullptr, 0);
   if (output_error_ != 0) {
     abandon_write();
-    return {tls_status::system, static_cast<unsigned long>(output_error_)};
+    return {tls_status::system, static_cast<std::uint32_t>(output_error_)};
   }
   return {gathered_.length != 0 ? tls_status::want_write : tls_status::done};
 }
 
 tls_result tls_engine::handshake(int descriptor, bool is_server) noexcept {
-  begin(descriptor);
+  const step now(*this, descriptor);
   gathers_ = true;  // a flight leaves as a whole
   keeps_rest_ = true;
   gather_wanted_ = control_bytes_usual;
@@ -195,7 +148,7 @@ tls_result tls_engine::handshake(int descriptor, bool is_server) noexcept {
   if (result.status != tls_status::done && result.status != tls_status::want_read) return result;
   if (result.status == tls_status::done) {
     barren_bytes_ = 0;
-    forget_key_exchange(ssl_);
+    forget_handshake(ssl_);
   }
   return sent.status != tls_status::done ? sent : result;
 }
@@ -220,7 +173,7 @@ tls_result tls_engine::end_of_read(int returned) noexcept {
 tls_result tls_engine::peek(int descriptor) noexcept {
   tls_result ended;
   if (take_deferred(ended)) return ended;
-  begin(descriptor);
+  const step now(*this, descriptor);
   keeps_rest_ = true;
   forget_errors();
   char byte = 0;
@@ -233,7 +186,7 @@ tls_result tls_engine::read(int descriptor, std::span<const ::iovec> parts, std:
   bytes = 0;
   tls_result ended;
   if (take_deferred(ended)) return ended;
-  begin(descriptor);
+  const step now(*this, descriptor);
   keeps_rest_ = true;
   for (const ::iovec& part : parts) {
     for (std::size_t filled = 0; filled != part.iov_len;) {
@@ -281,7 +234,7 @@ std::span<const std::byte> tls_engine::next_record(std::span<const ::iovec> part
 }
 
 tls_result tls_engine::write(int descriptor, std::span<const ::iovec> parts, std::size_t& taken) noexcept {
-  begin(descriptor);
+  const step now(*this, descriptor);
   if (abandoned_) return {tls_status::system, EPIPE};
   if (gathered_.length != 0) {
     const tls_result sent = flush();
@@ -324,7 +277,7 @@ tls_result tls_engine::write(int descriptor, std::span<const ::iovec> parts, std
 }
 
 tls_result tls_engine::shutdown(int descriptor) noexcept {
-  begin(descriptor);
+  const step now(*this, descriptor);
   if (abandoned_) return {tls_status::system, EPIPE};
   keeps_rest_ = true;
   forget_errors();
@@ -411,7 +364,7 @@ int tls_engine::receive(std::byte* into, std::size_t count) noexcept {
   } while (received < 0 && errno == EINTR);
   if (received > 0) {
     step_bytes_ += static_cast<std::uint32_t>(received);
-    barren_bytes_ += static_cast<std::size_t>(received);
+    barren_bytes_ += static_cast<std::uint32_t>(received);
     note_record_written(into + received, record_content::plaintext);
     received_all_asked_ = static_cast<std::size_t>(received) == count;
     return static_cast<int>(received);

@@ -22,7 +22,7 @@ void subtract(std::atomic<std::uint64_t>& counter, std::uint64_t value) noexcept
 }  // namespace
 
 depot::depot(page_source& pages, std::size_t budget_bytes_max, const bin* classes, std::size_t class_count, bool shared,
-             std::size_t oversize_kept_bytes_max, hardening level)
+             std::size_t oversize_kept_bytes_max, hardening level, std::size_t alignment)
     : pages_(pages),
       budget_(budget_bytes_max),
       classes_(classes),
@@ -32,7 +32,7 @@ depot::depot(page_source& pages, std::size_t budget_bytes_max, const bin* classe
       oversize_kept_bytes_max_(oversize_kept_bytes_max),
       level_(level) {
   for (std::size_t index = 0; index < class_count_; ++index) {
-    depots_[index].geometry = slab_geometry::of(classes_[index].of.size, level);
+    depots_[index].geometry = slab_geometry::of(classes_[index].of.size, level, alignment);
     if (shared) depots_[index].mutex.enable();
   }
   if (shared) region_mutex_.enable();

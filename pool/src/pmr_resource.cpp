@@ -2,7 +2,6 @@
 #include <slabbuf/pool/pmr_resource.hpp>
 
 #include <slabbuf/pool/detail/page_map.hpp>
-#include <slabbuf/pool/detail/slab.hpp>
 #include <slabbuf/pool/failure.hpp>
 
 #include <bit>
@@ -13,10 +12,11 @@ namespace {
 
 // The size to ask for, so that the block is large enough and aligned: that of the first class that is
 // both, else one more than the largest, which is pages of its own.
-std::size_t aligned_size(const size_class_table& classes, std::size_t bytes, std::size_t alignment) noexcept {
+std::size_t aligned_size(const detail::pool_core& pool, std::size_t bytes, std::size_t alignment) noexcept {
+  const size_class_table& classes = pool.size_classes();
   for (std::size_t index = classes.find(bytes); index < classes.count(); ++index) {
     const std::size_t size = classes.size_of(index);
-    if (detail::slab_geometry::alignment_of(size) >= alignment) return size;
+    if (pool.alignment_of(size) >= alignment) return size;
   }
   return bytes > classes.largest() ? bytes : classes.largest() + 1;
 }
@@ -25,7 +25,7 @@ std::size_t aligned_size(const size_class_table& classes, std::size_t bytes, std
 
 void* pmr_resource::do_allocate(std::size_t bytes, std::size_t alignment) {
   if (alignment > alignment_max) throw std::bad_alloc();
-  const std::size_t size = aligned_size(pool_->size_classes(), bytes, alignment);
+  const std::size_t size = aligned_size(*pool_, bytes, alignment);
   detail::pool_core::taken got;
   if (pool_->shared() ? pool_->take<true>(size, got) : pool_->take<false>(size, got)) return got.data;
   const detail::pool_core::taken_or_refused slow = pool_->take_slow(size);

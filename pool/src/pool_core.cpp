@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -154,6 +156,15 @@ std::size_t checked_budget(const pool_options& options) {
 }
 
 // Null when memory comes from elsewhere.
+std::size_t checked_alignment(const pool_options& options) {
+  const std::size_t alignment = options.block_alignment;
+  if (alignment < alignof(std::max_align_t) || alignment > block_alignment || !std::has_single_bit(alignment)) {
+    throw std::invalid_argument("pool_options: a block_alignment of " + std::to_string(alignment) +
+                                " bytes is none of 16, 32 and 64");
+  }
+  return alignment;
+}
+
 std::unique_ptr<page_source> make_own_pages(const pool_options& options) {
   if (options.backing == page_backing{}) return nullptr;
   if (options.pages != nullptr) {
@@ -208,6 +219,7 @@ pool_core::pool_core(const pool_options& options, bool shared)
     : table_(options.size_classes),
       id_(next_pool_id()),
       level_(options.harden),
+      alignment_(checked_alignment(options)),
       checks_(make_checks(options)),
       samples_(options.sample_period != 0 ? std::make_unique<sample_log>(options.sample_period) : nullptr),
       classes_owner_(make_classes(*this, table_, effective_zeroing(options), samples_ != nullptr, checks_ != nullptr)),
@@ -216,7 +228,7 @@ pool_core::pool_core(const pool_options& options, bool shared)
       own_pages_(make_own_pages(options)),
       // Hardened, none is kept: whoever writes to a released one finds no memory there.
       depot_(pages_of(options, own_pages_), checked_budget(options), classes_, table_.count(), shared,
-             options.harden == hardening::off ? cache_bytes_max_ : 0, options.harden),
+             options.harden == hardening::off ? cache_bytes_max_ : 0, options.harden, alignment_),
       block_bytes_max_([&] {
         std::size_t index = table_.count() - 1;
         while (table_.size_of(index) > options.budget_bytes_max) --index;

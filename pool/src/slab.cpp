@@ -56,14 +56,14 @@ bool test_bit(const std::uint64_t* words, std::size_t index) noexcept {
 
 }  // namespace
 
-std::size_t slab_geometry::alignment_of(std::size_t class_size) noexcept {
+std::size_t slab_geometry::alignment_of(std::size_t class_size, std::size_t alignment) noexcept {
   const std::size_t divisor = std::size_t{1} << std::countr_zero(class_size);
-  const std::size_t alignment = std::min(divisor, page_size());
-  return class_size >= block_alignment ? std::max(alignment, block_alignment) : alignment;
+  const std::size_t natural = std::min(divisor, page_size());
+  return class_size >= alignment ? std::max(natural, alignment) : natural;
 }
 
-slab_geometry slab_geometry::of(std::size_t class_size, hardening level) noexcept {
-  const std::size_t alignment = alignment_of(class_size);
+slab_geometry slab_geometry::of(std::size_t class_size, hardening level, std::size_t at_least) noexcept {
+  const std::size_t alignment = alignment_of(class_size, at_least);
   slab_geometry geometry{};
   geometry.checked = level != hardening::off;
   geometry.canary_bytes = level == hardening::full ? canary_bytes_usual : 0;

@@ -27,11 +27,14 @@ inline constexpr std::size_t handler_bytes_max = 2048;
 
 namespace detail {
 
-// Requests are rounded up to this, so that every block is aligned to it, whatever the pool's classes.
+// Requests are rounded up to this, so that every block is aligned to it, whatever the pool's classes, unless its
+// pool_options::block_alignment says less.
 inline constexpr std::size_t handler_alignment = slabbuf::detail::block_alignment;
 
-inline void* allocate_from_pool(slabbuf::detail::pool_core& pool, std::size_t bytes) noexcept {
+/// Null where there is none that is aligned to `alignment`, at most handler_alignment.
+inline void* allocate_from_pool(slabbuf::detail::pool_core& pool, std::size_t bytes, std::size_t alignment) noexcept {
   using core = slabbuf::detail::pool_core;
+  if (alignment > alignof(std::max_align_t) && pool.alignment_of(handler_alignment) < alignment) return nullptr;
   bytes = bytes < handler_alignment ? handler_alignment : bytes;
   // A pool without a class that small would hand out far more than the operation needs.
   const std::size_t index = pool.size_classes().find(bytes);
@@ -62,7 +65,7 @@ class handler_allocator {
     const std::size_t bytes = count * sizeof(T);
     if constexpr (alignof(T) <= detail::handler_alignment) {
       if (bytes <= handler_bytes_max) {
-        if (void* const block = detail::allocate_from_pool(*pool_, bytes)) return static_cast<T*>(block);
+        if (void* const block = detail::allocate_from_pool(*pool_, bytes, alignof(T))) return static_cast<T*>(block);
       }
     }
     return static_cast<T*>(::operator new (bytes, std::align_val_t{alignof(T)}));

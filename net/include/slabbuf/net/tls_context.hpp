@@ -26,10 +26,11 @@ bool prepare_for_small_connections(SSL_CTX* context) noexcept;
 /// for one). Returns whether OpenSSL did.
 bool set_server_name(SSL* connection, const std::string& name) noexcept;
 
-/// Frees the keys of the key exchange, which OpenSSL keeps as long as the connection and needs only for the handshake:
-/// less memory, and a secret less in it. A tls_stream does it when the handshake is done. Afterwards
-/// SSL_get_peer_tmp_key() gives an empty key; SSL_get_negotiated_group() says what it always did.
-void forget_key_exchange(SSL* connection) noexcept;
+/// Frees what OpenSSL keeps as long as the connection and needs only for the handshake: the keys of the key exchange,
+/// which are a secret less then, too, and a server's list of the ciphers that its client knows. A tls_stream does it
+/// when the handshake is done. Afterwards SSL_get_peer_tmp_key() gives an empty key, SSL_get_client_ciphers() an empty
+/// list; SSL_get_negotiated_group() and SSL_get_current_cipher() say what they always did.
+void forget_handshake(SSL* connection) noexcept;
 
 /// Protocols above TLS in the order of preference (ALPN), such as "http/1.1".
 class alpn_protocols {

@@ -50,6 +50,11 @@ struct pool_options {
   /// kept in oversize buffers that came back. 0 switches both off.
   std::size_t cache_bytes_max = std::size_t{2} << 20;
 
+  /// Blocks of at least this size are aligned to it (and to the largest power of two that divides their class, at
+  /// most a page): a power of two from 16 to 64, or the pool's constructor throws std::invalid_argument. With 64,
+  /// no two blocks share a cache line; with less, classes need not be multiples of 64.
+  std::size_t block_alignment = 64;
+
   /// What lies beneath the pool's memory; pool_stats::backing_refused counts what was not to be had.
   page_backing backing{};
 

@@ -53,7 +53,7 @@ enum class tls_status : std::uint8_t {
 
 struct tls_result {
   tls_status status = tls_status::done;
-  unsigned long code = 0;
+  std::uint32_t code = 0;
 };
 
 class tls_engine {
@@ -100,7 +100,9 @@ class tls_engine {
   std::size_t held_bytes() const noexcept { return gathered_.capacity + staged_.capacity; }
 
  private:
-  struct bio;  // what OpenSSL calls
+  struct bio;
+  class step;
+  friend struct tls_bio_calls;  // what OpenSSL calls
 
   void begin(int descriptor) noexcept;
   tls_result result_of(int returned) noexcept;
@@ -120,7 +122,7 @@ class tls_engine {
   slabbuf::detail::block_part gathered_{};  // ciphertext to be sent before anything else
   slabbuf::detail::block_part staged_{};    // plaintext of one record, from several small parts
   tls_result deferred_;              // what a read that brought bytes met after them; for ever, if it ends the input
-  std::size_t barren_bytes_ = 0;     // received since there was plaintext
+  std::uint32_t barren_bytes_ = 0;   // received since there was plaintext
   std::uint32_t retry_bytes_ = 0;    // plaintext of the record that OpenSSL has taken and not yet sent
   std::uint32_t gather_wanted_ = 0;  // ciphertext bytes that this step will gather
   bool abandoned_ = false;           // see abandon_write()

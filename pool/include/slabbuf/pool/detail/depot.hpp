@@ -54,7 +54,8 @@ class depot {
   /// `classes` has `class_count` entries, ascending, and outlives the depot. `oversize_kept_bytes_max`: of
   /// idle oversize buffers.
   depot(page_source& pages, std::size_t budget_bytes_max, const bin* classes, std::size_t class_count, bool shared,
-        std::size_t oversize_kept_bytes_max = 0, hardening level = hardening::off);
+        std::size_t oversize_kept_bytes_max = 0, hardening level = hardening::off,
+        std::size_t alignment = block_alignment);
   depot(const depot&) = delete;
   depot& operator=(const depot&) = delete;
   ~depot();

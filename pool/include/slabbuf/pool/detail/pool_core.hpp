@@ -108,6 +108,11 @@ class pool_core {
   /// block_class; the first `written` bytes may have been written. False when the address is no pool's.
   static bool give_by_address(void* memory, std::size_t written) noexcept;
 
+  /// What blocks of such a class are aligned to.
+  std::size_t alignment_of(std::size_t class_size) const noexcept {
+    return slab_geometry::alignment_of(class_size, alignment_);
+  }
+
   /// Bytes there are.
   static std::size_t capacity(const taken& got) noexcept;
 
@@ -197,6 +202,7 @@ class pool_core {
   const size_class_table table_;
   const std::uint64_t id_;  // never used twice in a process
   const hardening level_;
+  const std::size_t alignment_;                 // of blocks that are at least as large
   const std::unique_ptr<block_checks> checks_;  // null where blocks are not checked
   const std::unique_ptr<sample_log> samples_;   // null where nothing is sampled
   const std::uint64_t sample_seed_ = fresh_seed();

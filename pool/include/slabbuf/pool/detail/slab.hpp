@@ -38,11 +38,12 @@ struct slab_geometry {
   bool checked = false;            // whether a slab has out bits
 
   /// A multiple of the alignment: the largest power of two that divides the class size, at most a
-  /// page, and 64 bytes at least from 64 bytes on. Room for a canary behind each block where `level` has one.
-  static slab_geometry of(std::size_t class_size, hardening level = hardening::off) noexcept;
+  /// page, and at least `alignment` from that size on. Room for a canary behind each block where `level` has one.
+  static slab_geometry of(std::size_t class_size, hardening level = hardening::off,
+                          std::size_t alignment = block_alignment) noexcept;
 
   /// That alignment.
-  static std::size_t alignment_of(std::size_t class_size) noexcept;
+  static std::size_t alignment_of(std::size_t class_size, std::size_t alignment = block_alignment) noexcept;
 };
 
 /// Of a block that has had several owners at once: see block_owner.hpp. Atomic, by way of atomic_ref.

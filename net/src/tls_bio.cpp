@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#include "tls_bio.hpp"
+
+#include <cstddef>
+#include <utility>
+
+namespace slabbuf::net::detail {
+namespace {
+
+// Apart from its owner, and without a destructor: what is done when the thread's objects are gone, by static ones say,
+// makes another, which lives as long as the process then.
+constinit thread_local BIO* of_this_thread = nullptr;
+constinit thread_local bool thread_is_ending = false;
+
+struct bio_owner {
+  ~bio_owner() {
+    BIO_free(std::exchange(of_this_thread, nullptr));
+    thread_is_ending = true;
+  }
+};
+
+}  // namespace
+
+// What OpenSSL calls. Without an engine nobody is in a step: a program has called what it must not.
+struct tls_bio_calls {
+  static tls_engine* engine_of(BIO* of) noexcept { return static_cast<tls_engine*>(BIO_get_data(of)); }
+
+  static int read(BIO* of, char* into, int count) noexcept {
+    BIO_clear_retry_flags(of);
+    tls_engine* const engine = engine_of(of);
+    if (engine == nullptr) return -1;
+    const int received = engine->receive(reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(count));
+    if (received < 0) BIO_set_retry_read(of);
+    return received;
+  }
+
+  static int write(BIO* of, const char* from, int count) noexcept {
+    BIO_clear_retry_flags(of);
+    tls_engine* const engine = engine_of(of);
+    if (engine == nullptr) return -1;
+    const int taken = engine->transmit(reinterpret_cast<const std::byte*>(from), static_cast<std::size_t>(count));
+    if (taken < 0) BIO_set_retry_write(of);
+    return taken;
+  }
+
+  static long control(BIO*, int command, long, void*) noexcept { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+
+  static int create(BIO* made) noexcept {
+    BIO_set_init(made, 1);
+    return 1;
+  }
+
+  // Never freed: OpenSSL cleans up at exit in an order of its own.
+  static const BIO_METHOD* method() noexcept {
+    static BIO_METHOD* const made = [] {
+      BIO_METHOD* const fresh = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "slabbuf");
+      if (fresh != nullptr) {
+        BIO_meth_set_read(fresh, &read);
+        BIO_meth_set_write(fresh, &write);
+        BIO_meth_set_ctrl(fresh, &control);
+        BIO_meth_set_create(fresh, &create);
+      }
+      return fresh;
+    }();
+    return made;
+  }
+};
+
+BIO* tls_engine::bio::of_thread() noexcept {
+  if (of_this_thread == nullptr) {
+    const BIO_METHOD* const method = tls_bio_calls::method();
+    of_this_thread = method != nullptr ? BIO_new(method) : nullptr;
+    if (!thread_is_ending) static thread_local const bio_owner owner;
+  }
+  return of_this_thread;
+}
+
+tls_engine::step::step(tls_engine& engine, int descriptor) noexcept : ssl_(engine.ssl_), bio_(bio::of_thread()) {
+  engine.begin(descriptor);
+  if (bio_ == nullptr) return;  // OpenSSL says that it has none
+  BIO_set_data(bio_, &engine);
+  if (SSL_get_rbio(ssl_) == bio_) return;
+  BIO_up_ref(bio_);  // and a second time by OpenSSL
+  SSL_set_bio(ssl_, bio_, bio_);
+}
+
+tls_engine::step::~step() {
+  if (bio_ != nullptr) BIO_set_data(bio_, nullptr);
+  // In a handshake OpenSSL puts another BIO before ours, and writes to ours who that is: not to be done when the
+  // connection goes on, on another thread.
+  if (SSL_in_init(ssl_) != 0) SSL_set_bio(ssl_, nullptr, nullptr);
+}
+
+}  // namespace slabbuf::net::detail
