@@ -152,7 +152,8 @@ void upload::on_answer(const response_head& head) {
     if (follow(head)) send();
     return;
   }
-  if (in_parts_ && (head.status == 400 || head.status == 501)) return send_without_parts();
+  const bool took_question_for_file = asks_ && head.status / 100 == 2;
+  if (took_question_for_file || (in_parts_ && (head.status == 400 || head.status == 501))) return send_without_parts();
   if (!is_worth_a_retry(head.status)) return end(refused);
   asks_ = in_parts_ && offset_ != 0;
   if (!in_parts_) offset_ = 0;

@@ -139,6 +139,24 @@ TEST_F(FileClient, AServerWithoutPartsGetsAllOfItAgain) {
   EXPECT_EQ(result.status, 0) << result.errors;
 }
 
+TEST_F(FileClient, AServerThatTakesTheQuestionForAFileGetsTheFileAllTheSame) {
+  const std::string content = random_content(300'000);
+  files.write("source", content);
+  std::atomic<int> breaks{1};
+  std::string stored;
+  scripted_server server([&](scripted_request& request) {
+    if (breaks-- > 0) {
+      request.body(100'000);
+      return request.close();
+    }
+    stored = request.body(content_length(request));
+    request.answer("201 Created");
+  });
+  const outcome result = put(server.url());
+  EXPECT_EQ(result.status, 0) << result.errors;
+  EXPECT_EQ(stored == content, true);
+}
+
 TEST_F(FileClient, ADigestThatTheServerFindsAnotherIsARefusal) {
   files.write("source", "content");
   scripted_server server([&](scripted_request& request) {
