@@ -83,7 +83,8 @@ constexpr int connections = 16;
 // Connections of a kind, and what each of them keeps.
 class experiment {
  public:
-  explicit experiment(const char* ciphers) : server_(make_context(true, ciphers)), client_(make_context(false, ciphers)) {}
+  explicit experiment(const char* ciphers)
+      : server_(make_context(true, ciphers)), client_(make_context(false, ciphers)) {}
 
   // As asio::ssl::stream: OpenSSL and a pair of BIOs with 17 KiB each way.
   void connect_by_pair() {

@@ -58,8 +58,7 @@ struct send_session {
     send_session& one = *self;
     for (int block = 0; block < 2 && one.sent < one.bytes; ++block) {
       buffer part = one.pool.acquire(std::size_t{64} << 10);
-      const ::ssize_t count =
-          ::pread(one.file, part.prepare().data(), part.capacity(), static_cast<::off_t>(one.sent));
+      const ::ssize_t count = ::pread(one.file, part.prepare().data(), part.capacity(), static_cast<::off_t>(one.sent));
       if (count <= 0) std::abort();
       part.commit(static_cast<std::size_t>(count));
       one.sent += static_cast<std::size_t>(count);

@@ -3,9 +3,9 @@
 //
 //     tls_bench_server asio | slabbuf | slabbuf_heap | slabbuf_sha256 | slabbuf_send FILE
 //
-// Echoes on a port of 127.0.0.1 that it prints, or sends a file, until its standard input ends. One thread, TLS 1.3 with
-// TLS_AES_256_GCM_SHA384, which asio::ssl and nginx would choose; slabbuf_sha256 with TLS_AES_128_GCM_SHA256, which
-// prepare_for_small_connections() does; slabbuf_heap leaves OpenSSL its malloc.
+// Echoes on a port of 127.0.0.1 that it prints, or sends a file, until its standard input ends. One thread, TLS 1.3
+// with TLS_AES_256_GCM_SHA384, which asio::ssl and nginx would choose; slabbuf_sha256 with TLS_AES_128_GCM_SHA256,
+// which prepare_for_small_connections() does; slabbuf_heap leaves OpenSSL its malloc.
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/net/openssl_allocator.hpp>
 #include <slabbuf/net/tls_context.hpp>

@@ -103,7 +103,6 @@ class admin_server::state {
   ~state() {
     if (!thread_.joinable()) return;
     server_.drain();
-    server_.drain();  // whoever is slow to take an answer does not keep the server from ending
     thread_.join();
   }
 

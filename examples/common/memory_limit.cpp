@@ -39,7 +39,8 @@ std::size_t limit_of_group(const std::filesystem::path& mount, const std::filesy
 std::size_t machine_bytes() noexcept {
   const long pages = ::sysconf(_SC_PHYS_PAGES);
   const long page_bytes = ::sysconf(_SC_PAGESIZE);
-  return pages > 0 && page_bytes > 0 ? static_cast<std::size_t>(pages) * static_cast<std::size_t>(page_bytes) : SIZE_MAX;
+  return pages > 0 && page_bytes > 0 ? static_cast<std::size_t>(pages) * static_cast<std::size_t>(page_bytes)
+                                     : SIZE_MAX;
 }
 
 bool is_memory(const std::string& controllers) {
@@ -82,8 +83,8 @@ CLI::Option* add_budget_option(CLI::App& app, std::size_t& value, std::size_t by
     if (text == "auto") return automatic_budget(memory_limit());
     const std::size_t bytes = parse_size(text);
     if (bytes < bytes_min || bytes > bytes_max) {
-      throw std::invalid_argument(fmt::format("'{}' is neither between {} and {} nor auto", text,
-                                              exact_size(bytes_min), exact_size(bytes_max)));
+      throw std::invalid_argument(fmt::format("'{}' is neither between {} and {} nor auto", text, exact_size(bytes_min),
+                                              exact_size(bytes_max)));
     }
     return bytes;
   };

@@ -11,8 +11,8 @@
 
 namespace slabbuf::examples {
 
-/// Bytes of memory the process may have: what its control groups allow (version 1 or 2, the least of it and of all above
-/// it), and no more than the machine has. `root` is where the system's files are, for tests.
+/// Bytes of memory the process may have: what its control groups allow (version 1 or 2, the least of it and of all
+/// above it), and no more than the machine has. `root` is where the system's files are, for tests.
 std::size_t memory_limit(const std::filesystem::path& root = "/");
 
 /// A quarter of it, at least 16 MiB and at most 1 GiB: the rest is for sockets, connections and the page cache.

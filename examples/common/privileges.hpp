@@ -7,8 +7,9 @@
 
 namespace slabbuf::examples {
 
-/// If the process is root's, it becomes this user's, for good, with no groups but that one's; otherwise it stays what it
-/// is. "root" stays root. Returns whether anything changed. Throws std::system_error, std::runtime_error (no such user).
+/// If the process is root's, it becomes this user's, for good, with no groups but that one's; otherwise it stays what
+/// it is. "root" stays root. Returns whether anything changed. Throws std::system_error, std::runtime_error (no such
+/// user).
 bool drop_privileges(const std::string& user);
 
 }  // namespace slabbuf::examples

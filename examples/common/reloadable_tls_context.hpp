@@ -35,8 +35,8 @@ class reloadable_tls_context {
   /// What the next connection is to be made of: `tls_stream(socket, current().get(), pool)`.
   std::shared_ptr<SSL_CTX> current() const;
 
-  /// Reads the files again. When they cannot be used, what was there remains. Says in the log which of both, and returns
-  /// whether the new one is in use. Session tickets of before are refused: their clients shake hands in full.
+  /// Reads the files again. When they cannot be used, what was there remains. Says in the log which of both, and
+  /// returns whether the new one is in use. Session tickets of before are refused: their clients shake hands in full.
   bool reload() noexcept;
 
  private:

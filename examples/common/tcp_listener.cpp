@@ -63,8 +63,8 @@ void tcp_listener::revive() {
 }
 
 void tcp_listener::accept() {
-  acceptor_.async_accept(net::bind_pool(
-      handlers_, [this](asio::error_code ec, tcp_socket peer) { accepted(ec, std::move(peer)); }));
+  acceptor_.async_accept(
+      net::bind_pool(handlers_, [this](asio::error_code ec, tcp_socket peer) { accepted(ec, std::move(peer)); }));
   accepting_ = true;
 }
 

@@ -110,14 +110,14 @@ void echo_session<Stream>::read_into(std::unique_ptr<echo_session> self, buffer 
 template <class Stream>
 void echo_session<Stream>::write(std::unique_ptr<echo_session> self, buffer data) {
   echo_session& session = *self;
-  net::async_write(
-      session.stream_, std::move(data),
-      net::bind_pool(session.shard_.handlers_, [self = std::move(self)](asio::error_code ec, std::size_t sent_bytes) mutable {
-        self->shard_.counters_.sent_bytes.add(sent_bytes);
-        if (ec) return;
-        self->deadline_.restart();
-        read(std::move(self));
-      }));
+  net::async_write(session.stream_, std::move(data),
+                   net::bind_pool(session.shard_.handlers_,
+                                  [self = std::move(self)](asio::error_code ec, std::size_t sent_bytes) mutable {
+                                    self->shard_.counters_.sent_bytes.add(sent_bytes);
+                                    if (ec) return;
+                                    self->deadline_.restart();
+                                    read(std::move(self));
+                                  }));
 }
 
 // A read ended with an error. After the peer's last byte everything it sent has been echoed: a write ends before the

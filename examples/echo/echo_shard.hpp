@@ -62,7 +62,7 @@ struct echo_shared {
 struct echo_counters {
   counter accepted;  // connections
   counter refused;
-  counter datagrams;  // received
+  counter datagrams;       // received
   counter received_bytes;  // of both, without TLS
   counter sent_bytes;
 };

@@ -62,8 +62,10 @@ std::vector<directory_entry> read_directory(const root_directory& root, const st
 }
 
 std::string directory_json(const directory_listing& listing) {
-  nlohmann::ordered_json document{
-      {"path", listing.path}, {"writable", listing.writable}, {"cut", listing.cut}, {"entries", nlohmann::json::array()}};
+  nlohmann::ordered_json document{{"path", listing.path},
+                                  {"writable", listing.writable},
+                                  {"cut", listing.cut},
+                                  {"entries", nlohmann::json::array()}};
   for (const directory_entry& each : listing.entries) {
     document["entries"].push_back(nlohmann::ordered_json{
         {"name", each.name},

@@ -45,7 +45,8 @@ std::string crumbs(std::string_view path) {
   while (!rest.empty()) {
     const std::string_view name = rest.substr(0, rest.find('/'));
     link += encode_path(name) + "/";
-    links += fmt::format("<a href=\"{}\">{}</a><span class=\"separator\">/</span>", escape_html(link), escape_html(name));
+    links +=
+        fmt::format("<a href=\"{}\">{}</a><span class=\"separator\">/</span>", escape_html(link), escape_html(name));
     rest.remove_prefix(std::min(name.size() + 1, rest.size()));
   }
   return links;
@@ -62,8 +63,8 @@ std::string row(const directory_entry& entry) {
       "<tr class=\"{}\" data-name=\"{}\" data-directory=\"{}\" data-bytes=\"{}\" data-modified=\"{}\">"
       "<td class=\"name\"><a href=\"./{}{}\">{}{}</a></td><td class=\"number\">{}</td>"
       "<td class=\"number modified\">{:%Y-%m-%d %H:%M}</td><td class=\"action\"></td></tr>\n",
-      entry.is_directory ? "directory" : "file", name, entry.is_directory ? 1 : 0,
-      entry.is_directory ? 0 : entry.bytes, entry.modified_s, escape_html(encode_path(entry.name)), slash, name, slash,
+      entry.is_directory ? "directory" : "file", name, entry.is_directory ? 1 : 0, entry.is_directory ? 0 : entry.bytes,
+      entry.modified_s, escape_html(encode_path(entry.name)), slash, name, slash,
       entry.is_directory ? "\u2013" : format_size(entry.bytes), utc);
 }
 
@@ -92,8 +93,9 @@ std::string hash_source(std::string_view text) {
 std::string directory_page(const directory_listing& listing) {
   std::string rows;
   if (listing.path != "/") {
-    rows += "<tr class=\"directory\"><td class=\"name\"><a href=\"../\">..</a></td><td class=\"number\">\u2013</td>"
-            "<td class=\"number modified\"></td><td class=\"action\"></td></tr>\n";
+    rows +=
+        "<tr class=\"directory\"><td class=\"name\"><a href=\"../\">..</a></td><td class=\"number\">\u2013</td>"
+        "<td class=\"number modified\"></td><td class=\"action\"></td></tr>\n";
   }
   for (const directory_entry& each : listing.entries) rows += row(each);
   if (listing.entries.empty()) rows += "<tr class=\"empty\"><td colspan=\"4\">Nothing is here.</td></tr>\n";

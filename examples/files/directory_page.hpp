@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The page of a directory: a table that can be read without scripts, sorted and filtered with one, and where files may be
-// written, uploads by drag and drop.
-// Threads: any.
-// Lifetime: values.
+// The page of a directory: a table that can be read without scripts, sorted and filtered with one, and where files may
+// be written, uploads by drag and drop. Threads: any. Lifetime: values.
 #pragma once
 
 #include "files/directory_listing.hpp"

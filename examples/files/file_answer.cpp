@@ -165,8 +165,8 @@ void answer_file(http_exchange_ptr exchange, std::shared_ptr<const open_file> fi
   answer_content(std::move(exchange), std::move(file), is);
 }
 
-void answer_directory(http_exchange_ptr exchange, const root_directory& root, std::shared_ptr<const open_file> directory,
-                      std::string path, bool writable) {
+void answer_directory(http_exchange_ptr exchange, const root_directory& root,
+                      std::shared_ptr<const open_file> directory, std::string path, bool writable) {
   // Whoever takes anything gets the page.
   const std::string_view accepted = exchange->request().field_or_empty("accept");
   const bool json = accepted.find("application/json") != std::string_view::npos &&
@@ -208,9 +208,9 @@ void answer_directory(http_exchange_ptr exchange, const root_directory& root, st
       [exchange = std::move(exchange)](listed result) mutable {
         if (result.status != 200) {
           exchange->response().fields.clear();
-          return http_exchange::respond(std::move(exchange), result.status,
-                                        result.status == 503 ? "there is no memory for this directory"
-                                                             : "the directory cannot be read");
+          return http_exchange::respond(
+              std::move(exchange), result.status,
+              result.status == 503 ? "there is no memory for this directory" : "the directory cannot be read");
         }
         exchange->response().blocks = std::move(result.blocks);
         http_exchange::respond(std::move(exchange));

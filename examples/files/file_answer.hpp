@@ -16,15 +16,15 @@ namespace slabbuf::examples {
 /// How a file is called in its answer.
 struct representation {
   std::string_view media_type;  // of static storage
-  bool varies = false;   // there may be another one, for whoever accepts gzip
-  bool gzipped = false;  // this is that one
+  bool varies = false;          // there may be another one, for whoever accepts gzip
+  bool gzipped = false;         // this is that one
 };
 
 /// All of it, what Range asks for, or why not.
 void answer_file(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, const representation& is);
 
 /// As JSON when that is what the client accepts, else as a page.
-void answer_directory(http_exchange_ptr exchange, const root_directory& root, std::shared_ptr<const open_file> directory,
-                      std::string path, bool writable);
+void answer_directory(http_exchange_ptr exchange, const root_directory& root,
+                      std::shared_ptr<const open_file> directory, std::string path, bool writable);
 
 }  // namespace slabbuf::examples

@@ -54,12 +54,13 @@ http_url put_target(const command& asked, http_url url) {
 
 int run(const command& asked) {
   slabbuf::net::install_openssl_allocator();  // before anything of OpenSSL is used
+  std::signal(SIGXFSZ, SIG_IGN);              // a file that may not grow is an error of writing, as on a full disk
   const http_url url = parse_url(asked.url);
   client_setup setup(asked.options);
-  const std::string name = asked.puts ? std::filesystem::path(asked.file).filename().string()
-                                      : target_of(asked, url).filename().string();
-  progress_display display(
-      name, asked.quiet ? progress_display::style::none : progress_display::style_of_standard_error());
+  const std::string name =
+      asked.puts ? std::filesystem::path(asked.file).filename().string() : target_of(asked, url).filename().string();
+  progress_display display(name,
+                           asked.quiet ? progress_display::style::none : progress_display::style_of_standard_error());
 
   transfer_end result;
   const auto on_end = [&](const transfer_end& how) {
@@ -99,13 +100,16 @@ std::string check_url(const std::string& text) {
 
 int main(int argument_count, char** arguments) {
   command asked;
-  CLI::App app("Gets a file from an HTTP server, or puts one there. A connection that breaks is made again and goes on "
-               "where it was; what comes is written to .FILE.part, verified by its SHA-256 where the server tells one "
-               "(Repr-Digest), and renamed.",
-               "file_client");
+  CLI::App app(
+      "Gets a file from an HTTP server, or puts one there. A connection that breaks is made again and goes on "
+      "where it was; what comes is written to .FILE.part, verified by its SHA-256 where the server tells one "
+      "(Repr-Digest), and renamed.",
+      "file_client");
   app.footer(
-      "Exit status: 0 done; 1 the file cannot be read or written; 2 the command line cannot be used; 3 no connection, or "
-      "it broke too often; 4 the server refused, or its answer cannot be used; 5 its certificate is not trusted, or TLS "
+      "Exit status: 0 done; 1 the file cannot be read or written; 2 the command line cannot be used; 3 no connection, "
+      "or "
+      "it broke too often; 4 the server refused, or its answer cannot be used; 5 its certificate is not trusted, or "
+      "TLS "
       "failed; 6 the digest differs; 130 interrupted. After 3 and 130 the same command goes on.");
   app.require_subcommand(1);
   app.fallthrough();
@@ -120,13 +124,15 @@ int main(int argument_count, char** arguments) {
                    "Connections that get a part of the file each, where the server sends parts");
   add_count_option(app, "--retries", asked.options.retries, 0, 1000, "N",
                    "Attempts in a row that may get nowhere, after a broken connection or a 5xx answer");
-  add_count_option(app, "--redirects", asked.options.redirects, 0, 20, "N", "Redirects to follow, never from https to http");
+  add_count_option(app, "--redirects", asked.options.redirects, 0, 20, "N",
+                   "Redirects to follow, never from https to http");
   std::size_t timeout_s = 30;
   add_count_option(app, "--timeout", timeout_s, 1, 86'400, "SECONDS",
                    "Give up a connection on which nothing moves for this time");
   app.add_option("--ca", asked.options.ca_file, "Trust the authorities in this PEM file instead of the system's")
       ->type_name("FILE");
-  app.add_flag("--insecure", asked.options.insecure, "Accept any certificate: whoever is in between can read and change all");
+  app.add_flag("--insecure", asked.options.insecure,
+               "Accept any certificate: whoever is in between can read and change all");
   app.add_flag("--quiet", asked.quiet, "Say nothing unless it fails");
   return run_program(app, argument_count, arguments, [&] {
     asked.options.timeout = std::chrono::seconds(timeout_s);

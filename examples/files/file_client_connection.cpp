@@ -63,13 +63,18 @@ client_connection::client_connection(client_setup& setup)
 void client_connection::exchange(const client_request& request, client_exchange& with) {
   request_ = request;
   exchange_ = &with;
+  begin();
+}
+
+void client_connection::begin() {
   ++exchange_number_;
-  body_bytes_left_ = request.body_bytes;
-  body_ = request.body_bytes != 0 ? body_state::held_back : body_state::wanted;
+  body_bytes_left_ = request_.body_bytes;
+  body_ = request_.body_bytes != 0 ? body_state::held_back : body_state::wanted;
   sending_ = false;
-  parser_.expect(request.method == "HEAD");
+  parser_.expect(request_.method == "HEAD");
   moved_on();
-  if (transport_ != nullptr && connected_to_->same_origin(request.url)) return send_head();
+  stale_ = transport_ != nullptr && connected_to_->same_origin(request_.url);
+  if (stale_) return send_head();
   drop();
   resolve();
 }
@@ -116,8 +121,8 @@ void client_connection::connect(const resolver::results_type& addresses) {
                                 : std::make_shared<transport>(std::in_place_type<socket>, setup_.context);
   asio::async_connect(lowest(), addresses, guarded([this](const asio::error_code& ec, const auto&) {
                         if (ec) {
-                          return fail(reason::broken, fmt::format("cannot connect to {}: {}",
-                                                                  host_field(request_.url), ec.message()));
+                          return fail(reason::broken,
+                                      fmt::format("cannot connect to {}: {}", host_field(request_.url), ec.message()));
                         }
                         asio::error_code ignored;  // a peer that has gone says so when it is written to
                         lowest().set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -188,15 +193,20 @@ void client_connection::send_body() {
 void client_connection::read() {
   std::visit(
       [&](auto& stream) {
-        net::async_read_some(
-            stream, setup_.pool,
-            guarded([this](const asio::error_code& ec, const buffer& received) { on_received(ec, received); }),
-            transfer_block_bytes);
+        net::async_read_some(stream, setup_.pool, guarded([this](const asio::error_code& ec, const buffer& received) {
+                               on_received(ec, received);
+                             }),
+                             transfer_block_bytes);
       },
       *transport_);
 }
 
 void client_connection::on_received(const asio::error_code& ec, const buffer& received) {
+  if (std::exchange(stale_, false) && ec && body_bytes_left_ == request_.body_bytes) {
+    // The server closed it before it could know of this request (RFC 9112, 9.3.1); our requests may be repeated.
+    drop();
+    return begin();
+  }
   if (ec == asio::error::eof) {
     parser_.finish();
     if (parser_.now() == response_parser::state::complete) return end({});
@@ -215,8 +225,7 @@ void client_connection::on_received(const asio::error_code& ec, const buffer& re
     case response_parser::state::complete:
       if (!may_be_used_again(taken < received.size())) drop();
       return end({});
-    default:
-      return read();
+    default: return read();
   }
 }
 

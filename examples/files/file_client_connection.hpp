@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One connection of file_client, over TCP or TLS, and one exchange at a time on it: a request, with a body that is read as
-// it is sent, and the response, whose body is handed on in the block it came in.
-// Threads: the one that runs the io_context.
-// Lifetime: shared with its pending operations. The exchange must live until on_end(), or close().
+// One connection of file_client, over TCP or TLS, and one exchange at a time on it: a request, with a body that is read
+// as it is sent, and the response, whose body is handed on in the block it came in. Threads: the one that runs the
+// io_context. Lifetime: shared with its pending operations. The exchange must live until on_end(), or close().
 //
 //     exchange() --> resolve, connect, shake hands (unless connected) --> write head --> [100 Continue] --> write body
 //                                                                         read head and body ------------> on_end()
@@ -51,8 +50,8 @@ struct client_setup {
   explicit client_setup(const client_options& chosen);
 
   const client_options options;
-  // A block each way, OpenSSL's way included, and the state of operations, for each connection: and for reading the file
-  // again at the end.
+  // A block each way, OpenSSL's way included, and the state of operations, for each connection: and for reading the
+  // file again at the end.
   local_pool pool;
   asio::io_context context{1};
   net::deadline_wheel<asio::io_context::executor_type> deadlines{context};
@@ -96,7 +95,8 @@ class client_connection final : public std::enable_shared_from_this<client_conne
   client_connection(const client_connection&) = delete;
   client_connection& operator=(const client_connection&) = delete;
 
-  /// Begins; no other exchange may be under way. Connects anew unless the connection is one to the same server and open.
+  /// Begins; no other exchange may be under way. Connects anew unless the connection is one to the same server and
+  /// open.
   void exchange(const client_request& request, client_exchange& with);
 
   /// Closes it. An exchange that is under way never ends.
@@ -127,6 +127,7 @@ class client_connection final : public std::enable_shared_from_this<client_conne
   socket& lowest() noexcept;
   void moved_on();
 
+  void begin();
   void resolve();
   void connect(const resolver::results_type& addresses);
   void handshake();
@@ -152,6 +153,7 @@ class client_connection final : public std::enable_shared_from_this<client_conne
   std::uint64_t exchange_number_ = 0;    // handlers of one that has ended do nothing
   std::uint64_t body_bytes_left_ = 0;
   body_state body_ = body_state::wanted;
+  bool stale_ = false;  // the connection is of an earlier exchange, and nothing has come since
   bool sending_ = false;
 };
 

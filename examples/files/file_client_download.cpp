@@ -235,8 +235,8 @@ bool download::learn(const response_head& head) {
 void download::on_fetched(fetch& by) {
   if (by.accepted()) return on_body_complete(by);
   const response_head& head = by.head();
-  const bool redirects = head.status == 301 || head.status == 302 || head.status == 303 || head.status == 307 ||
-                         head.status == 308;
+  const bool redirects =
+      head.status == 301 || head.status == 302 || head.status == 303 || head.status == 307 || head.status == 308;
   if (redirects) {
     if (follow(head)) by.begin();
   } else if (by.probes) {
@@ -274,12 +274,9 @@ void download::refuse(const std::string& why) {
 
 void download::on_failed(fetch& by, const exchange_end& how) {
   switch (how.why) {
-    case exchange_end::reason::untrusted:
-      return end({exit_untrusted, how.message});
-    case exchange_end::reason::not_http:
-      return end({exit_refused, how.message});
-    default:
-      break;
+    case exchange_end::reason::untrusted: return end({exit_untrusted, how.message});
+    case exchange_end::reason::not_http: return end({exit_refused, how.message});
+    default: break;
   }
   // What cannot be gone on with begins again.
   if (!can_resume() && by.range.first != 0) start_over(by);
@@ -309,8 +306,10 @@ void download::divide_and_fetch() {
 // Nothing is there any more, and one connection is left.
 void download::start_over(fetch& kept) {
   if (starts_over_++ == starts_over_max) {
-    return end({exit_unreachable, fmt::format("had to start over {} times, the last time because the connection broke, the "
-                                              "file changed or there are no parts", starts_over_max)});
+    return end(
+        {exit_unreachable, fmt::format("had to start over {} times, the last time because the connection broke, the "
+                                       "file changed or there are no parts",
+                                       starts_over_max)});
   }
   for (std::unique_ptr<fetch>& each : fetches_) {
     if (each.get() == &kept) continue;
@@ -365,10 +364,9 @@ void download::complete() {
   file_.commit();
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - started_at_;
   const auto fetched = static_cast<double>(*size_ - resumed_bytes_);
-  end({exit_success,
-       fmt::format("{} in {:.1f} s ({}/s), {}", format_size(*size_), time.count(),
-                   format_size(static_cast<std::size_t>(fetched / std::max(time.count(), 1e-3))),
-                   digest_ ? "sha-256 verified" : "not verified: the server told no digest")});
+  end({exit_success, fmt::format("{} in {:.1f} s ({}/s), {}", format_size(*size_), time.count(),
+                                 format_size(static_cast<std::size_t>(fetched / std::max(time.count(), 1e-3))),
+                                 digest_ ? "sha-256 verified" : "not verified: the server told no digest")});
 }
 
 void download::save_note() const {

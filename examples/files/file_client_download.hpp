@@ -79,7 +79,7 @@ class download final : public transfer {
   std::uint64_t noted_bytes_ = 0;    // done, when the note was last saved
   std::size_t ticks_ = 0;
   std::chrono::steady_clock::time_point started_at_ = std::chrono::steady_clock::now();
-  sha256_hash hash_;               // of what is on the disk, at the end
+  sha256_hash hash_;  // of what is on the disk, at the end
   std::uint64_t hashed_bytes_ = 0;
 };
 

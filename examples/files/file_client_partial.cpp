@@ -20,9 +20,7 @@ using nlohmann::json;
 // A note of more is not one of ours.
 constexpr std::uintmax_t note_bytes_max = 64 << 10;
 
-[[noreturn]] void throw_errno(const std::string& what) {
-  throw std::system_error(errno, std::system_category(), what);
-}
+[[noreturn]] void throw_errno(const std::string& what) { throw std::system_error(errno, std::system_category(), what); }
 
 std::filesystem::path beside(const std::filesystem::path& target, const char* suffix) {
   return target.parent_path() / fmt::format(".{}{}", target.filename().string(), suffix);

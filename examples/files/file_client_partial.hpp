@@ -41,8 +41,8 @@ class partial_file {
   /// Throws std::system_error.
   void save(const partial_note& note) const;
 
-  /// Writes all of `bytes` at `offset`. It goes to the page cache, as a rule at once: there is no server here that others
-  /// wait for.
+  /// Writes all of `bytes` at `offset`. It goes to the page cache, as a rule at once: there is no server here that
+  /// others wait for.
   std::error_code write(std::span<const std::byte> bytes, std::uint64_t offset) noexcept;
   /// Reads up to `into.size()` bytes; 0 at the end. Throws std::system_error.
   std::size_t read(std::span<std::byte> into, std::uint64_t offset) const;

@@ -89,8 +89,8 @@ bool transfer::follow(const response_head& head) {
   try {
     http_url to = redirect_target(url_, head);
     if (redirects_++ == setup_.options.redirects) {
-      end({exit_refused, fmt::format("more than {} redirects, the next one to {}", setup_.options.redirects,
-                                     format_url(to))});
+      end({exit_refused,
+           fmt::format("more than {} redirects, the next one to {}", setup_.options.redirects, format_url(to))});
       return false;
     }
     url_ = std::move(to);

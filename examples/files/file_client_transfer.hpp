@@ -22,11 +22,11 @@
 namespace slabbuf::examples {
 
 /// Exit statuses beside those of every program.
-inline constexpr int exit_unreachable = 3;   // no connection, or it broke too often
-inline constexpr int exit_refused = 4;       // the server said no, or what it said cannot be used
-inline constexpr int exit_untrusted = 5;     // certificate, TLS
-inline constexpr int exit_corrupt = 6;       // the digest is another one
-inline constexpr int exit_interrupted = 130; // SIGINT, SIGTERM
+inline constexpr int exit_unreachable = 3;    // no connection, or it broke too often
+inline constexpr int exit_refused = 4;        // the server said no, or what it said cannot be used
+inline constexpr int exit_untrusted = 5;      // certificate, TLS
+inline constexpr int exit_corrupt = 6;        // the digest is another one
+inline constexpr int exit_interrupted = 130;  // SIGINT, SIGTERM
 
 struct transfer_end {
   int exit_status = 0;
@@ -56,8 +56,8 @@ bool is_worth_a_retry(int status) noexcept;
 /// "404 Not Found".
 std::string describe(const response_head& head);
 
-/// Where a redirect goes. Throws std::invalid_argument when it may not be followed: no Location, none that is a URL, or one
-/// that leaves TLS.
+/// Where a redirect goes. Throws std::invalid_argument when it may not be followed: no Location, none that is a URL, or
+/// one that leaves TLS.
 http_url redirect_target(const http_url& from, const response_head& head);
 
 class transfer {

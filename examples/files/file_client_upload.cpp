@@ -33,8 +33,7 @@ buffer read_block(local_pool& pool, int descriptor, std::uint64_t offset, std::s
   const std::span<std::byte> room = block.prepare().first(bytes_max);
   std::size_t got = 0;
   while (got < bytes_max) {
-    const ::ssize_t count =
-        ::pread(descriptor, room.data() + got, bytes_max - got, static_cast<::off_t>(offset + got));
+    const ::ssize_t count = ::pread(descriptor, room.data() + got, bytes_max - got, static_cast<::off_t>(offset + got));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return {};
     if (count == 0) break;
@@ -122,16 +121,11 @@ buffer upload::next_body_bytes(std::size_t bytes_max) noexcept {
 void upload::on_end(const exchange_end& how) try {
   using reason = exchange_end::reason;
   switch (how.why) {
-    case reason::complete:
-      return on_answer(*head_);
-    case reason::untrusted:
-      return end({exit_untrusted, how.message});
-    case reason::not_http:
-      return end({exit_refused, how.message});
-    case reason::no_source:
-      return end({exit_failure, "the file was cut short while it was sent"});
-    case reason::broken:
-      break;
+    case reason::complete: return on_answer(*head_);
+    case reason::untrusted: return end({exit_untrusted, how.message});
+    case reason::not_http: return end({exit_refused, how.message});
+    case reason::no_source: return end({exit_failure, "the file was cut short while it was sent"});
+    case reason::broken: break;
   }
   asks_ = in_parts_ && (offset_ != 0 || asks_);
   if (!in_parts_) offset_ = 0;
@@ -145,8 +139,8 @@ void upload::on_answer(const response_head& head) {
   if (!asks_ && (head.status == 200 || head.status == 201 || head.status == 204)) {
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - started_at_;
     const double rate = static_cast<double>(size_) / std::max(time.count(), 1e-3);
-    return end({exit_success, fmt::format("{} in {:.1f} s ({}/s), its digest told", format_size(size_), time.count(),
-                                          format_size(static_cast<std::size_t>(rate)))});
+    return end({exit_success, fmt::format("{} in {:.1f} s ({}/s), its sha-256 sent along", format_size(size_),
+                                          time.count(), format_size(static_cast<std::size_t>(rate)))});
   }
   if (head.status == 202 || head.status == 409) {
     if (!head.find("upload-offset").empty()) return go_on_at(head);
@@ -158,7 +152,8 @@ void upload::on_answer(const response_head& head) {
     if (follow(head)) send();
     return;
   }
-  if (in_parts_ && (head.status == 400 || head.status == 501)) return send_without_parts();
+  const bool took_question_for_file = asks_ && head.status / 100 == 2;
+  if (took_question_for_file || (in_parts_ && (head.status == 400 || head.status == 501))) return send_without_parts();
   if (!is_worth_a_retry(head.status)) return end(refused);
   asks_ = in_parts_ && offset_ != 0;
   if (!in_parts_) offset_ = 0;

@@ -8,7 +8,8 @@
 //                connection broke:  PUT, Content-Range: bytes */SIZE  --> 202, Upload-Offset: N
 //                                   PUT, Content-Range: bytes N-LAST/SIZE ...
 //                409, Upload-Offset: N   the server has that many bytes
-//                400, 501                a server without parts: all of it, without Content-Range, and again from the start
+//                400, 501                a server without parts: all of it, without Content-Range, and again from the
+//                start
 //                                        whenever the connection breaks
 #pragma once
 
@@ -59,10 +60,10 @@ class upload final : public transfer, private client_exchange {
   sha256_hash hash_;
   sha256 digest_{};
   std::uint64_t hashed_bytes_ = 0;
-  bool in_parts_ = true;            // the server may know Content-Range
-  bool asks_ = false;               // how far it has got, instead of sending
-  std::uint64_t offset_ = 0;        // of the next byte to send
-  std::uint64_t confirmed_ = 0;     // the server has said it has so many
+  bool in_parts_ = true;               // the server may know Content-Range
+  bool asks_ = false;                  // how far it has got, instead of sending
+  std::uint64_t offset_ = 0;           // of the next byte to send
+  std::uint64_t confirmed_ = 0;        // the server has said it has so many
   std::size_t misunderstandings_ = 0;  // answers that are no progress
   std::chrono::steady_clock::time_point started_at_{};
 };

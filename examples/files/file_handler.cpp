@@ -45,8 +45,7 @@ void refuse(http_exchange_ptr exchange, int error) {
 void refuse(http_exchange_ptr exchange, path_fault fault) {
   switch (fault) {
     case path_fault::none: break;
-    case path_fault::bad_target:
-      return http_exchange::respond(std::move(exchange), 400, "the target has no path");
+    case path_fault::bad_target: return http_exchange::respond(std::move(exchange), 400, "the target has no path");
     case path_fault::bad_escape:
       return http_exchange::respond(std::move(exchange), 400, "the path has an escape that is none");
     case path_fault::forbidden:

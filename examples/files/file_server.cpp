@@ -73,7 +73,8 @@ admin_sample sample_of(file_service& service, slabbuf::concurrent_pool* openssl_
       {"connections_refused", kind::counter, "Connections that were refused, for there were too many.", now.refused},
       {"requests", kind::counter, "Requests whose header has come.", now.requests},
       {"responses_2xx", kind::counter, "Requests that were granted.", now.answers[2]},
-      {"responses_3xx", kind::counter, "Requests that were answered with a redirection, or not modified.", now.answers[3]},
+      {"responses_3xx", kind::counter, "Requests that were answered with a redirection, or not modified.",
+       now.answers[3]},
       {"responses_4xx", kind::counter, "Requests that were refused.", now.answers[4]},
       {"responses_5xx", kind::counter, "Requests that failed.", now.answers[5]},
       {"received_bytes", kind::counter, "Bytes of requests.", now.received_bytes},
@@ -110,8 +111,7 @@ int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoi
   // Ports below 1024, the key and the root are there before the rights to have them go.
   file_service service(options);
   std::optional<admin_server> admin;
-  if (admin_address)
-    admin.emplace(*admin_address, "file_server", [&] { return sample_of(service, openssl_memory); });
+  if (admin_address) admin.emplace(*admin_address, "file_server", [&] { return sample_of(service, openssl_memory); });
   if (drop_privileges(user)) spdlog::info("serving as user {}", user);
   drain = [&] { service.drain(); };
   reload = [&] { service.reload_certificate(); };
@@ -144,16 +144,17 @@ int main(int argument_count, char** arguments) {
   http_limits& limits = options.http.limits;
   options.http.threads = std::max(1U, std::thread::hardware_concurrency());
   CLI::App app(
-      "Serves the files of a directory over HTTP/1.1. SIGTERM and SIGINT let requests be answered (5 s at most; a second "
+      "Serves the files of a directory over HTTP/1.1. SIGTERM and SIGINT let requests be answered (5 s at most; a "
+      "second "
       "one cuts them), then it exits. SIGHUP reads the certificate again, for connections from then on.",
       "file_server");
   app.add_option("--root", options.root, "Directory to serve")->required()->type_name("DIR");
   asio::ip::tcp::endpoint http(asio::ip::address_v4::loopback(), 8080);
   asio::ip::tcp::endpoint https;
   tls_files files;
-  const CLI::Option* const http_option =
-      add_endpoint_option(app, "--http", http,
-                          "Address to listen on; port 0 lets the system choose. Not listened on by default with --https");
+  const CLI::Option* const http_option = add_endpoint_option(
+      app, "--http", http,
+      "Address to listen on; port 0 lets the system choose. Not listened on by default with --https");
   CLI::Option* const https_option =
       add_endpoint_option(app, "--https", https, "Address to listen on for TLS, besides --http or instead of it")
           ->default_str("none");
@@ -183,8 +184,7 @@ int main(int argument_count, char** arguments) {
   add_count_option(app, "--header-timeout", head_timeout_s, 1, 86'400, "SECONDS",
                    "Time for the header of a request, from its first byte on");
   std::size_t body_timeout_s = 30;
-  add_count_option(app, "--body-timeout", body_timeout_s, 1, 86'400, "SECONDS",
-                   "Time for each 4 KiB of an upload");
+  add_count_option(app, "--body-timeout", body_timeout_s, 1, 86'400, "SECONDS", "Time for each 4 KiB of an upload");
   asio::ip::tcp::endpoint admin;
   const CLI::Option* const admin_option =
       add_endpoint_option(app, "--admin", admin, "Address of the live page, /metrics, /stats and /healthz")

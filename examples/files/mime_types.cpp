@@ -96,9 +96,8 @@ media_type media_type_of(std::string_view path) noexcept {
   std::array<char, 12> lower{};
   std::string_view extension = path.substr(dot + 1);
   if (extension.size() > lower.size()) return unknown;
-  std::transform(extension.begin(), extension.end(), lower.begin(), [](char each) {
-    return each >= 'A' && each <= 'Z' ? static_cast<char>(each - 'A' + 'a') : each;
-  });
+  std::transform(extension.begin(), extension.end(), lower.begin(),
+                 [](char each) { return each >= 'A' && each <= 'Z' ? static_cast<char>(each - 'A' + 'a') : each; });
   extension = {lower.data(), extension.size()};
   const auto* const found =
       std::lower_bound(table.begin(), table.end(), extension,

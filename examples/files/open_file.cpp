@@ -12,6 +12,13 @@ std::int64_t nanoseconds(const ::timespec& time) noexcept {
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
+// Steele, Lea and Flood's splitmix64: a bijection.
+constexpr std::uint64_t mixed(std::uint64_t word) noexcept {
+  word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9U;
+  word = (word ^ (word >> 27)) * 0x94d049bb133111ebU;
+  return word ^ (word >> 31);
+}
+
 }  // namespace
 
 file_identity file_identity::of(const struct ::stat& status) noexcept {
@@ -20,8 +27,10 @@ file_identity file_identity::of(const struct ::stat& status) noexcept {
 }
 
 std::string entity_tag(const file_identity& identity) {
-  return fmt::format("\"{:x}-{:x}-{:x}\"", identity.size, static_cast<std::uint64_t>(identity.modified_ns),
-                     static_cast<std::uint64_t>(identity.changed_ns));
+  // Which file it is, because two that replace each other may have been written within one tick of the clock. Mixed
+  // with its time of change, because nobody outside needs to know the number itself.
+  const std::uint64_t which = mixed(identity.inode ^ mixed(static_cast<std::uint64_t>(identity.changed_ns)));
+  return fmt::format("\"{:x}-{:x}-{:x}\"", identity.size, static_cast<std::uint64_t>(identity.modified_ns), which);
 }
 
 open_file::open_file(unique_descriptor descriptor, const struct ::stat& status)

@@ -32,7 +32,8 @@ struct file_identity {
   bool operator==(const file_identity&) const = default;
 };
 
-/// "1f4-17c9a3b2e5d1f000-17c9a3b2e5d1f000", in quotes: a strong validator (RFC 9110, 8.8.3) of size and both times.
+/// "1f4-17c9a3b2e5d1f000-92c8e00b7d1f4a11", in quotes: a strong validator (RFC 9110, 8.8.3) of size, both times and
+/// which file it is.
 std::string entity_tag(const file_identity& identity);
 
 class open_file : public http_file {

@@ -22,8 +22,8 @@ enum class precondition : std::uint8_t { holds, not_modified, failed };
 /// In the order of RFC 9110, 13.2.2.
 precondition check_preconditions(const http_request& request, const current_state& current);
 
-/// Whether Range counts: there is no If-Range, or it names what there is now. A date names it only when nothing can have
-/// changed within its second.
+/// Whether Range counts: there is no If-Range, or it names what there is now. A date names it only when nothing can
+/// have changed within its second.
 bool range_applies(const http_request& request, const current_state& current);
 
 /// Whether a list of tags ("a", W/"b" or *) has this one; weakly, W/ makes no difference, otherwise it never matches.

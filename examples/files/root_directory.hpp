@@ -3,8 +3,8 @@
 // Threads: any.
 // Lifetime: must outlive whoever opens through it.
 //
-// openat2(2) with RESOLVE_BENEATH does that in the kernel. Where the system has no openat2 (before 5.6, or forbidden), the
-// path is walked a directory at a time and symbolic links are refused altogether; beneath() says which.
+// openat2(2) with RESOLVE_BENEATH does that in the kernel. Where the system has no openat2 (before 5.6, or forbidden),
+// the path is walked a directory at a time and symbolic links are refused altogether; beneath() says which.
 #pragma once
 
 #include "http/http_file.hpp"

@@ -52,7 +52,8 @@ class temporary_file {
   std::uint64_t size_ = 0;
 };
 
-/// Removes the temporaries beneath the root that nobody writes any more. Returns how many. Does not follow symbolic links.
+/// Removes the temporaries beneath the root that nobody writes any more. Returns how many. Does not follow symbolic
+/// links.
 std::size_t remove_stale_temporaries(const root_directory& root);
 
 }  // namespace slabbuf::examples

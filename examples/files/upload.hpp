@@ -48,11 +48,11 @@ class upload final : public http_body_reader {
   const upload_limits& limits_;
   const std::string path_;
   const upload_conditions conditions_;
-  std::string name_;                          // of the file, in its directory
-  std::optional<content_range> range_;        // of Content-Range
-  std::optional<sha256> digest_;       // what the client says it will be
+  std::string name_;                    // of the file, in its directory
+  std::optional<content_range> range_;  // of Content-Range
+  std::optional<sha256> digest_;        // what the client says it will be
   std::optional<partial_upload> partial_;
-  std::uint64_t offset_ = 0;                  // how much of a resumable upload is here, for the answer
+  std::uint64_t offset_ = 0;  // how much of a resumable upload is here, for the answer
 };
 
 }  // namespace slabbuf::examples

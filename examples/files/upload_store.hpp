@@ -65,8 +65,8 @@ class upload_store {
   /// 204, 404, 409, 412. Throws std::system_error.
   upload_result remove(const std::string& path, const upload_conditions& conditions);
 
-  /// Keeps what has arrived of an upload of `total` bytes to `path`; the one that was used least recently goes when there
-  /// are too many.
+  /// Keeps what has arrived of an upload of `total` bytes to `path`; the one that was used least recently goes when
+  /// there are too many.
   void keep(const std::string& path, std::uint64_t total, partial_upload partial);
   /// Takes it out again: one client at a time goes on with it.
   std::optional<partial_upload> take(const std::string& path, std::uint64_t total);
@@ -86,7 +86,7 @@ class upload_store {
   using key = std::pair<std::string, std::uint64_t>;
 
   const root_directory& root_;
-  std::mutex commit_mutex_;  // between looking at a file and replacing it
+  std::mutex commit_mutex_;        // between looking at a file and replacing it
   mutable std::mutex kept_mutex_;  // guards kept_
   std::map<key, kept> kept_;
 };

@@ -25,15 +25,15 @@ class blocking_threads {
   /// Returns when all work that was given is done; none must be given any more. What follows it has been posted then.
   void join() { pool_.join(); }
 
-  /// Calls `work()` on one of the threads and then `then(result)` on `home`, which has work until that is done. Both may
-  /// be move-only. Throws std::bad_alloc: then nothing will be called.
+  /// Calls `work()` on one of the threads and then `then(result)` on `home`, which has work until that is done. Both
+  /// may be move-only. Throws std::bad_alloc: then nothing will be called.
   template <class Work, class Then>
   void run(asio::io_context& home, Work work, Then then) {
-    asio::post(pool_, [&home, guard = asio::make_work_guard(home), work = std::move(work),
-                       then = std::move(then)]() mutable {
-      auto result = work();
-      asio::post(home, [then = std::move(then), result = std::move(result)]() mutable { then(std::move(result)); });
-    });
+    asio::post(
+        pool_, [&home, guard = asio::make_work_guard(home), work = std::move(work), then = std::move(then)]() mutable {
+          auto result = work();
+          asio::post(home, [then = std::move(then), result = std::move(result)]() mutable { then(std::move(result)); });
+        });
   }
 
  private:

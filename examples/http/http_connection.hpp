@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <memory>
 #include <type_traits>
+#include <utility>
 
 namespace slabbuf::examples {
 
@@ -64,14 +65,16 @@ class http_connection final : public http_exchange {
   // What there is only while a request is under way; in a block of the shard's pool.
   struct active : http_exchange_state {
     http_parser parser;
-    buffer input;                  // received; from input_from on, not looked at yet
+    buffer input;  // received; from input_from on, not looked at yet
     std::size_t input_from = 0;
-    std::size_t head_from = 0;     // where the head begins in it
-    buffer output;                 // to be sent, from output_from on
+    std::size_t head_from = 0;  // where the head begins in it
+    buffer output;              // to be sent, from output_from on
     std::size_t output_from = 0;
     std::size_t progress_bytes = 0;  // of the body, since its deadline was set
+    std::uint64_t warm_from = 0;     // from here until there, the file was found in memory
+    std::uint64_t warm_until = 0;
     bool head_written = false;
-    bool closes = false;           // this is the last answer
+    bool closes = false;  // this is the last answer
     bool body_begun = false;
     bool body_complete = false;
   };
@@ -81,8 +84,22 @@ class http_connection final : public http_exchange {
     void operator()() const { connection->on_deadline(); }
   };
 
+  // The handler of an operation. A step without a state takes no room: an idle connection is little more than the
+  // operation it waits in, which would take a block of the next class.
+  template <class Step>
+  struct bound_step {
+    template <class... Results>
+    void operator()(Results&&... results) {
+      step(std::move(self), std::forward<Results>(results)...);
+    }
+
+    pointer self;
+    [[no_unique_address]] Step step;
+  };
+
   template <class Step>
   static auto bound(pointer self, Step step);
+  active* current() const noexcept { return static_cast<active*>(state_); }
   static pointer own(http_exchange_ptr exchange) noexcept;
 
   // Receiving a head (http_connection_receive.hpp).
@@ -110,6 +127,7 @@ class http_connection final : public http_exchange {
   enum class sent : std::uint8_t { all, blocked, failed, turn_over, cold };
   sent send_output();
   sent send_file_part();
+  bool knows_to_be_warm(std::uint64_t offset, std::uint64_t count);
   std::size_t block_bytes_wanted() const;
   bool next_is_sent_by_system() const;
   bool take_output_block();
@@ -123,6 +141,7 @@ class http_connection final : public http_exchange {
   void file_failed() const;
 
   static void close_gracefully(pointer self);
+  static void close_idle(pointer self);
   static void linger(pointer self);
   void on_deadline();
   bool takes_bytes() noexcept;
@@ -136,7 +155,6 @@ class http_connection final : public http_exchange {
   http_shard& shard_;
   Stream stream_;
   net::deadline<expire> deadline_;
-  active* active_ = nullptr;
   std::uint32_t request_count_ = 0;
   int unsent_bytes_ = 0;  // in the kernel, when takes_bytes() was last asked
   phase phase_ = phase::handshake;

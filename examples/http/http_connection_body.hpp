@@ -27,7 +27,7 @@ template <class Stream>
 void http_connection<Stream>::do_read_body(http_exchange_ptr exchange) {
   pointer self = own(std::move(exchange));
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   if (now.body_complete) return deliver(std::move(self), {}, {}, true);
   if (!std::exchange(now.body_begun, true)) {
     connection.expires_after(phase::body, connection.shard_.shared_.options.limits.body_timeout);
@@ -54,14 +54,13 @@ void http_connection<Stream>::do_read_body(http_exchange_ptr exchange) {
 template <class Stream>
 void http_connection<Stream>::decode(pointer self) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   if (!now.request.has_body()) {
     now.body_complete = true;
     return deliver(std::move(self), {}, {}, true);
   }
   char* const block = reinterpret_cast<char*>(now.input.data());
-  const auto progress =
-      now.parser.decode_body({block + now.input_from, now.input.size() - now.input_from}, block);
+  const auto progress = now.parser.decode_body({block + now.input_from, now.input.size() - now.input_from}, block);
   if (progress == http_parser::progress::refused) return deliver(std::move(self), asio::error::message_size, {}, false);
   const std::size_t decoded = now.parser.decoded();
   const std::size_t rest_from = now.input_from + now.parser.consumed();
@@ -71,7 +70,8 @@ void http_connection<Stream>::decode(pointer self) {
   if (progress == http_parser::progress::complete) {
     now.body_complete = true;
     if (rest_bytes != 0) {
-      // The next request, in the block that is given away now. Where there is no room for it, the client has to repeat it.
+      // The next request, in the block that is given away now. Where there is no room for it, the client has to repeat
+      // it.
       now.input = connection.buffers().try_acquire(rest_bytes);
       if (now.input) {
         std::memcpy(now.input.data(), std::as_const(piece).data() + rest_from, rest_bytes);
@@ -91,7 +91,7 @@ void http_connection<Stream>::decode(pointer self) {
 template <class Stream>
 void http_connection<Stream>::receive_body(pointer self) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   const http_limits& limits = connection.shard_.shared_.options.limits;
   // A deadline for so many bytes, not for each read: a byte now and then does not keep a connection.
   if (connection.phase_ != phase::body || now.progress_bytes >= limits.body_bytes_least) {
@@ -105,26 +105,27 @@ void http_connection<Stream>::receive_body(pointer self) {
 template <class Stream>
 void http_connection<Stream>::on_body_bytes(pointer self, asio::error_code ec, buffer received) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   if (ec == asio::error::no_buffer_space) {
     connection.phase_ = phase::working;
     concurrent_pool& pool = connection.buffers();
     return net::async_acquire(
         pool, std::min(body_bytes_when_short, pool.block_bytes_max()),
-        asio::bind_executor(
-            connection.socket().get_executor(), bound(std::move(self), [](pointer next, asio::error_code refused, buffer granted) {
-              if (refused) return deliver(std::move(next), refused, {}, false);
-              http_connection& reading = *next;
-              reading.expires_after(phase::body, reading.shard_.shared_.options.limits.body_timeout);
-              const std::span<std::byte> room = granted.prepare();
-              reading.stream_.async_read_some(
-                  asio::buffer(room.data(), room.size()),
-                  bound(std::move(next), [granted = std::move(granted)](pointer again, asio::error_code failed,
-                                                                        std::size_t bytes) mutable {
-                    granted.commit(bytes);
-                    on_body_bytes(std::move(again), failed, std::move(granted));
-                  }));
-            })));
+        asio::bind_executor(connection.socket().get_executor(),
+                            bound(std::move(self), [](pointer next, asio::error_code refused, buffer granted) {
+                              if (refused) return deliver(std::move(next), refused, {}, false);
+                              http_connection& reading = *next;
+                              reading.expires_after(phase::body, reading.shard_.shared_.options.limits.body_timeout);
+                              const std::span<std::byte> room = granted.prepare();
+                              reading.stream_.async_read_some(
+                                  asio::buffer(room.data(), room.size()),
+                                  bound(std::move(next),
+                                        [granted = std::move(granted)](pointer again, asio::error_code failed,
+                                                                       std::size_t bytes) mutable {
+                                          granted.commit(bytes);
+                                          on_body_bytes(std::move(again), failed, std::move(granted));
+                                        }));
+                            })));
   }
   if (ec) {
     const bool late = ec == asio::error::operation_aborted && connection.deadline_.expired();
@@ -138,7 +139,7 @@ void http_connection<Stream>::on_body_bytes(pointer self, asio::error_code ec, b
 
 template <class Stream>
 void http_connection<Stream>::deliver(pointer self, asio::error_code ec, buffer piece, bool last) {
-  http_body_reader& reader = *self->active_->body_reader;
+  http_body_reader& reader = *self->current()->body_reader;
   self->phase_ = phase::working;
   reader.on_body(std::move(self), ec, std::move(piece), last);
 }

@@ -33,6 +33,8 @@ inline constexpr unsigned pipelined_per_turn_max = 16;
 // A client that sends what nobody reads is listened to for a while, so that it gets its answer before the connection is
 // reset.
 inline constexpr std::chrono::seconds linger_time{2};
+// The time a TLS client has to say goodbye, too.
+inline constexpr std::chrono::milliseconds goodbye_time{200};
 
 template <class Stream>
 http_connection<Stream>::http_connection(http_shard& shard, Stream stream)
@@ -61,10 +63,7 @@ template <class Stream>
 template <class Step>
 auto http_connection<Stream>::bound(pointer self, Step step) {
   local_pool& handlers = self->shard_.handlers_;
-  return net::bind_pool(handlers,
-                        [self = std::move(self), step = std::move(step)](auto&&... results) mutable {
-                          step(std::move(self), std::forward<decltype(results)>(results)...);
-                        });
+  return net::bind_pool(handlers, bound_step<Step>{std::move(self), std::move(step)});
 }
 
 template <class Stream>
@@ -78,7 +77,8 @@ void http_connection<Stream>::start(pointer self) {
     wait_for_request(std::move(self));
   } else {
     http_connection& connection = *self;
-    connection.stream_.async_handshake(tls_socket::server, bound(std::move(self), [](pointer next, asio::error_code ec) {
+    connection.stream_.async_handshake(tls_socket::server,
+                                       bound(std::move(self), [](pointer next, asio::error_code ec) {
                                          if (!ec) wait_for_request(std::move(next));
                                        }));
   }
@@ -88,9 +88,12 @@ template <class Stream>
 void http_connection<Stream>::wait_for_request(pointer self) {
   http_connection& connection = *self;
   connection.expires_after(phase::idle, connection.idle_time());
-  if (connection.shard_.draining_) return close_gracefully(std::move(self));
-  net::async_read_some(connection.stream_, connection.buffers(), bound(std::move(self), &on_first_bytes),
-                       head_bytes_first);
+  if (connection.shard_.draining_) return close_idle(std::move(self));
+  net::async_read_some(
+      connection.stream_, connection.buffers(),
+      bound(std::move(self), [](pointer next, asio::error_code ec,
+                                buffer received) { on_first_bytes(std::move(next), ec, std::move(received)); }),
+      head_bytes_first);
 }
 
 template <class Stream>
@@ -110,7 +113,7 @@ void http_connection<Stream>::on_first_bytes(pointer self, asio::error_code ec, 
                               receive_more_of_head(std::move(next));
                             })));
   }
-  if (ec == asio::error::operation_aborted && connection.deadline_.expired()) return close_gracefully(std::move(self));
+  if (ec == asio::error::operation_aborted && connection.deadline_.expired()) return close_idle(std::move(self));
   if (ec) return;
   begin_request(connection, std::move(received));
   serve(std::move(self));
@@ -120,8 +123,8 @@ template <class Stream>
 void http_connection<Stream>::begin_request(http_connection& self, buffer received) {
   self.start_active();
   self.shard_.counters_.received_bytes.add(received.size());
-  self.active_->input = std::move(received);
-  self.active_->parser.begin(self.active_->request, self.shard_.shared_.options.limits.target_bytes_max);
+  self.current()->input = std::move(received);
+  self.current()->parser.begin(self.current()->request, self.shard_.shared_.options.limits.target_bytes_max);
 }
 
 // Parses what has come, and has it answered. A loop, not a recursion: a client may send a thousand requests at once.
@@ -130,7 +133,7 @@ void http_connection<Stream>::serve(pointer self) {
   for (unsigned turn = 0;; ++turn) {
     http_connection& connection = *self;
     http_shard& shard = connection.shard_;
-    active& now = *connection.active_;
+    active& now = *connection.current();
     if (turn == pipelined_per_turn_max) {
       connection.phase_ = phase::working;
       return asio::post(shard.context_, bound(std::move(self), [](pointer next) { serve(std::move(next)); }));
@@ -161,14 +164,14 @@ void http_connection<Stream>::serve(pointer self) {
 
 template <class Stream>
 void http_connection<Stream>::refuse(pointer self, int status, std::string_view why) {
-  self->active_->closes = true;
+  self->current()->closes = true;
   respond(std::move(self), status, why);
 }
 
 template <class Stream>
 void http_connection<Stream>::receive_more_of_head(pointer self) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   const http_limits& limits = connection.shard_.shared_.options.limits;
   if (now.input.size() - now.head_from >= limits.head_bytes_max) {
     ++connection.request_count_;
@@ -183,7 +186,7 @@ void http_connection<Stream>::receive_more_of_head(pointer self) {
       asio::buffer(room.data(), room.size()),
       bound(std::move(self), [size](pointer next, asio::error_code ec, std::size_t received) {
         http_connection& reading = *next;
-        reading.active_->input.commit(size + received);
+        reading.current()->input.commit(size + received);
         reading.shard_.counters_.received_bytes.add(received);
         if (ec == asio::error::operation_aborted && reading.deadline_.expired() && !reading.shard_.aborting_)
           return refuse(std::move(next), 408, "the header did not come in time");
@@ -195,7 +198,7 @@ void http_connection<Stream>::receive_more_of_head(pointer self) {
 // block change with that: it is parsed again.
 template <class Stream>
 bool http_connection<Stream>::make_room() {
-  active& now = *active_;
+  active& now = *current();
   if (now.input.size() < now.input.capacity()) return true;
   const std::size_t kept = now.input.size() - now.head_from;
   if (now.head_from != 0) {
@@ -218,7 +221,7 @@ bool http_connection<Stream>::make_room() {
 template <class Stream>
 void http_connection<Stream>::finish(pointer self) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   if (now.closes) return close_gracefully(std::move(self));
   if (now.input_from == now.input.size()) {
     connection.end_active();
@@ -229,7 +232,7 @@ void http_connection<Stream>::finish(pointer self) {
   const std::size_t from = now.input_from;
   connection.end_active();
   connection.start_active();
-  active& next = *connection.active_;
+  active& next = *connection.current();
   next.input = std::move(rest);
   next.input_from = next.head_from = from;
   next.parser.begin(next.request, connection.shard_.shared_.options.limits.target_bytes_max);
@@ -256,6 +259,16 @@ void http_connection<Stream>::close_gracefully(pointer self) {
   }
 }
 
+// Nothing has come that was not answered. A TLS client is told that this is the end, and not waited for.
+template <class Stream>
+void http_connection<Stream>::close_idle(pointer self) {
+  if constexpr (!plain) {
+    http_connection& connection = *self;
+    connection.expires_after(phase::closing, goodbye_time);
+    connection.stream_.async_shutdown(bound(std::move(self), [](pointer, asio::error_code) {}));
+  }
+}
+
 template <class Stream>
 void http_connection<Stream>::linger(pointer self) {
   http_connection& connection = *self;
@@ -267,7 +280,8 @@ void http_connection<Stream>::linger(pointer self) {
       errno != EAGAIN) {
     return;
   }
-  connection.socket().async_wait(tcp_socket::wait_read, bound(std::move(self), [](pointer next, asio::error_code failed) {
+  connection.socket().async_wait(tcp_socket::wait_read,
+                                 bound(std::move(self), [](pointer next, asio::error_code failed) {
                                    if (!failed) linger(std::move(next));
                                  }));
 }
@@ -329,15 +343,14 @@ template <class Stream>
 void http_connection<Stream>::start_active() {
   static_assert(sizeof(active) <= net::handler_bytes_max, "the state of a request comes from the pool");
   net::handler_allocator<active> allocator(shard_.handlers_);
-  active_ = new (allocator.allocate(1)) active;  // NOLINT: end_active() gives it back
-  state_ = active_;
+  state_ = new (allocator.allocate(1)) active;  // NOLINT: end_active() gives it back
 }
 
 template <class Stream>
 void http_connection<Stream>::end_active() noexcept {
-  if (active_ == nullptr) return;
+  if (state_ == nullptr) return;
   net::handler_allocator<active> allocator(shard_.handlers_);
-  active* const dying = std::exchange(active_, nullptr);
+  active* const dying = current();
   state_ = nullptr;
   dying->~active();
   allocator.deallocate(dying, 1);

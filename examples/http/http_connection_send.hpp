@@ -2,8 +2,9 @@
 // http_connection: the answer, block by block, or by sendfile(2).
 // Included by http_connection.cpp alone.
 //
-//     plain:  | head, small parts of the file | one block, one send    large parts: sendfile, straight from the page cache
-//     TLS:    | head, file ............       | blocks of up to 128 KiB, each encrypted and sent before the next is taken
+//     plain:  | head, small parts of the file | one block, one send    large parts: sendfile, straight from the page
+//     cache TLS:    | head, file ............       | blocks of up to 128 KiB, each encrypted and sent before the next
+//     is taken
 //
 // The file is read without waiting; what is not in memory is read, or fetched, by another thread.
 #pragma once
@@ -30,15 +31,17 @@ namespace slabbuf::examples {
 // Parts of a file as large as this are sent by the system, where there is no TLS; smaller ones cost less as bytes in a
 // block, behind the head (bench/files).
 inline constexpr std::uint64_t send_file_bytes_least = std::uint64_t{64} << 10;
-// One call of sendfile(2), after which others have their turn.
-inline constexpr std::uint64_t send_file_bytes_per_call = std::uint64_t{512} << 10;
+// One call of sendfile(2): so much that the peer can drain the socket meanwhile (as net::async_write).
+inline constexpr std::uint64_t send_file_bytes_per_call = std::uint64_t{256} << 10;
+// After these, other connections have their turn.
+inline constexpr std::uint64_t send_file_bytes_per_turn = std::uint64_t{2} << 20;
 inline constexpr std::size_t output_bytes_max = std::size_t{128} << 10;
 
 template <class Stream>
 void http_connection<Stream>::do_respond(http_exchange_ptr exchange) {
   pointer self = own(std::move(exchange));
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   http_response& answer = now.response;
   const http_limits& limits = connection.shard_.shared_.options.limits;
   const bool unread = now.request.has_body() && !now.body_complete;
@@ -59,7 +62,7 @@ void http_connection<Stream>::do_respond(http_exchange_ptr exchange) {
 template <class Stream>
 void http_connection<Stream>::send_blocks(pointer self) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   if (!connection.take_output_block()) {
     // Whoever holds blocks must not wait for another one.
     now.response.blocks.clear();
@@ -83,7 +86,7 @@ void http_connection<Stream>::send_blocks(pointer self) {
 template <class Stream>
 void http_connection<Stream>::send(pointer self) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   for (;;) {
     if constexpr (plain) {
       switch (connection.send_output()) {
@@ -117,7 +120,7 @@ void http_connection<Stream>::send(pointer self) {
 // Plain: what is in the block, as far as the socket takes it.
 template <class Stream>
 auto http_connection<Stream>::send_output() -> sent {
-  active& now = *active_;
+  active& now = *current();
   while (now.output) {
     const std::size_t left = now.output.size() - now.output_from;
     if (left == 0) {
@@ -125,10 +128,8 @@ auto http_connection<Stream>::send_output() -> sent {
       now.output_from = 0;
       break;
     }
-    // What the system will send goes into the same segments.
-    const int more = next_is_sent_by_system() ? MSG_MORE : 0;
     const ::ssize_t taken = ::send(socket().native_handle(), std::as_const(now.output).data() + now.output_from, left,
-                                   MSG_DONTWAIT | MSG_NOSIGNAL | more);
+                                   MSG_DONTWAIT | MSG_NOSIGNAL);
     if (taken < 0) {
       if (errno == EINTR) continue;
       return errno == EAGAIN ? sent::blocked : sent::failed;
@@ -142,8 +143,8 @@ auto http_connection<Stream>::send_output() -> sent {
 template <class Stream>
 bool http_connection<Stream>::next_is_sent_by_system() const {
   if constexpr (plain) {
-    const http_body& body = active_->response.body;
-    return active_->request.method() != http_method::head && body.left() != 0 && !body.next_is_text() &&
+    const http_body& body = current()->response.body;
+    return current()->request.method() != http_method::head && body.left() != 0 && !body.next_is_text() &&
            body.next_count() >= send_file_bytes_least;
   } else {
     return false;
@@ -152,10 +153,12 @@ bool http_connection<Stream>::next_is_sent_by_system() const {
 
 template <class Stream>
 auto http_connection<Stream>::send_file_part() -> sent {
-  http_body& body = active_->response.body;
+  http_body& body = current()->response.body;
+  std::uint64_t turn_bytes = 0;
   while (next_is_sent_by_system()) {
+    if (turn_bytes >= send_file_bytes_per_turn) return sent::turn_over;
     const std::uint64_t count = std::min(body.next_count(), send_file_bytes_per_call);
-    if (!body.file()->is_warm(body.next_offset(), count)) return sent::cold;
+    if (!knows_to_be_warm(body.next_offset(), count)) return sent::cold;
     auto offset = static_cast<::off_t>(body.next_offset());
     const ::ssize_t taken =
         ::sendfile(socket().native_handle(), body.file()->descriptor(), &offset, static_cast<std::size_t>(count));
@@ -170,17 +173,31 @@ auto http_connection<Stream>::send_file_part() -> sent {
       return sent::failed;
     }
     body.take(static_cast<std::uint64_t>(taken));
+    turn_bytes += static_cast<std::uint64_t>(taken);
     shard_.counters_.sent_bytes.add(static_cast<std::uint64_t>(taken));
     if (static_cast<std::uint64_t>(taken) < count) return sent::blocked;
-    if (body.left() != 0) return sent::turn_over;
   }
   return sent::all;
+}
+
+// Looks at bytes of the file that were not looked at before: the socket may have taken a part of them.
+template <class Stream>
+bool http_connection<Stream>::knows_to_be_warm(std::uint64_t offset, std::uint64_t count) {
+  active& now = *current();
+  if (offset < now.warm_from || offset > now.warm_until) now.warm_until = offset;
+  now.warm_from = offset;
+  const std::uint64_t end = offset + count;
+  if (now.warm_until < end) {
+    if (!now.response.body.file()->is_warm(now.warm_until, end - now.warm_until)) return false;
+    now.warm_until = end;
+  }
+  return true;
 }
 
 // As large as what will be put into it.
 template <class Stream>
 std::size_t http_connection<Stream>::block_bytes_wanted() const {
-  const active& now = *active_;
+  const active& now = *current();
   const std::size_t head = now.head_written ? 0 : head_bytes(now.response);
   std::uint64_t body = 0;
   if (now.request.method() != http_method::head && !next_is_sent_by_system()) body = now.response.body.left();
@@ -192,20 +209,20 @@ template <class Stream>
 bool http_connection<Stream>::take_output_block() {
   concurrent_pool& pool = buffers();
   if (pool.has_waiters()) return false;
-  active_->output = pool.try_acquire(block_bytes_wanted());
-  if (active_->output) active_->output.resize(0);
-  return static_cast<bool>(active_->output);
+  current()->output = pool.try_acquire(block_bytes_wanted());
+  if (current()->output) current()->output.resize(0);
+  return static_cast<bool>(current()->output);
 }
 
 template <class Stream>
 std::size_t http_connection<Stream>::file_bytes_next(std::size_t room) const {
-  return static_cast<std::size_t>(std::min<std::uint64_t>(active_->response.body.next_count(), room));
+  return static_cast<std::size_t>(std::min<std::uint64_t>(current()->response.body.next_count(), room));
 }
 
 // Head, texts and parts of the file, as far as the block goes.
 template <class Stream>
 auto http_connection<Stream>::fill() -> filled {
-  active& now = *active_;
+  active& now = *current();
   http_body& body = now.response.body;
   std::size_t at = now.output.size();
   const std::span<std::byte> block = now.output.prepare();
@@ -235,7 +252,7 @@ auto http_connection<Stream>::fill() -> filled {
 template <class Stream>
 void http_connection<Stream>::wait_for_block(pointer self) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   if (now.input) {
     // Requests that came together with this one: whoever waits holds nothing.
     now.input.release();
@@ -248,7 +265,7 @@ void http_connection<Stream>::wait_for_block(pointer self) {
                                          bound(std::move(self), [](pointer next, asio::error_code ec, buffer granted) {
                                            if (ec) return;
                                            granted.resize(0);
-                                           next->active_->output = std::move(granted);
+                                           next->current()->output = std::move(granted);
                                            send(std::move(next));
                                          })));
 }
@@ -267,7 +284,7 @@ template <class Stream>
 void http_connection<Stream>::write_output(pointer self) {
   http_connection& connection = *self;
   connection.expires_after(phase::sending, connection.idle_time());
-  buffer output = std::move(connection.active_->output);
+  buffer output = std::move(connection.current()->output);
   connection.shard_.counters_.sent_bytes.add(output.size());
   net::async_write(connection.stream_, std::move(output),
                    bound(std::move(self), [](pointer next, asio::error_code ec, std::size_t) {
@@ -279,7 +296,7 @@ void http_connection<Stream>::write_output(pointer self) {
 template <class Stream>
 void http_connection<Stream>::read_cold(pointer self) {
   http_connection& connection = *self;
-  active& now = *connection.active_;
+  active& now = *connection.current();
   const std::size_t at = now.output.size();
   const std::span<std::byte> block = now.output.prepare();
   const std::span<std::byte> into = block.subspan(at, connection.file_bytes_next(block.size() - at));
@@ -290,7 +307,7 @@ void http_connection<Stream>::read_cold(pointer self) {
         return file->read(into, offset);
       },
       [self = std::move(self), at, count = into.size()](http_file::read_status status) mutable {
-        active& again = *self->active_;
+        active& again = *self->current();
         const bool whole = status == http_file::read_status::all;
         again.output.commit(whole ? at + count : at);
         if (!whole) return self->file_failed();
@@ -303,12 +320,11 @@ void http_connection<Stream>::read_cold(pointer self) {
 template <class Stream>
 void http_connection<Stream>::warm_cold(pointer self) {
   http_connection& connection = *self;
-  const http_body& body = connection.active_->response.body;
+  const http_body& body = connection.current()->response.body;
   connection.phase_ = phase::working;
   connection.threads().run(
       connection.context(),
-      [file = body.file(), offset = body.next_offset(),
-       count = std::min(body.next_count(), send_file_bytes_per_call)] {
+      [file = body.file(), offset = body.next_offset(), count = std::min(body.next_count(), send_file_bytes_per_call)] {
         file->warm(offset, count);
         return true;
       },

@@ -91,7 +91,8 @@ class http_handler {
  public:
   virtual ~http_handler() = default;
 
-  /// Must see to it that the exchange is answered, or destroyed, in the end. Throws std::bad_alloc: the connection ends.
+  /// Must see to it that the exchange is answered, or destroyed, in the end. Throws std::bad_alloc: the connection
+  /// ends.
   virtual void handle(http_exchange_ptr exchange) = 0;
 
   /// The last connection has been drained: whatever keeps the io_context at work must end.

@@ -35,8 +35,8 @@ std::size_t head_bytes(const http_response& answer) noexcept;
 
 struct head_extras {
   std::string_view date;
-  bool closes;        // this is the last answer
-  bool says_alive;    // which a client of HTTP/1.0 has to be told
+  bool closes;      // this is the last answer
+  bool says_alive;  // which a client of HTTP/1.0 has to be told
 };
 
 /// Writes the head, and the blank line. Returns how many bytes that is.

@@ -32,8 +32,8 @@ class http_parser {
   /// block is now. Nothing is written to it.
   progress parse_head(const char* block, std::size_t from, std::size_t to) noexcept;
 
-  /// The next bytes of the body, when there is one. What they come to, without chunks and their like, is written to `to`,
-  /// which may be before them in their block: decoded() of them.
+  /// The next bytes of the body, when there is one. What they come to, without chunks and their like, is written to
+  /// `to`, which may be before them in their block: decoded() of them.
   progress decode_body(std::span<const char> bytes, char* to) noexcept;
 
   /// How many bytes the last call took; of parse_head(), the position in the block.

@@ -19,8 +19,8 @@
 
 namespace slabbuf::examples {
 
-/// The bytes of a body in order: texts, and parts of one file, which are read (or sent by the system) when their turn has
-/// come. Texts are outside of every budget: keep them small.
+/// The bytes of a body in order: texts, and parts of one file, which are read (or sent by the system) when their turn
+/// has come. Texts are outside of every budget: keep them small.
 class http_body {
  public:
   struct piece {
@@ -68,7 +68,7 @@ class http_body {
 /// Of its fields, the connection writes Date, Content-Length and Connection itself.
 struct http_response {
   int status = 200;
-  bool close = false;  // the connection ends after this answer
+  bool close = false;                          // the connection ends after this answer
   fmt::basic_memory_buffer<char, 512> fields;  // "Name: value\r\n" each
   http_body body;
   buffer_chain blocks;  // of http_exchange::buffers(): the body, when that has no bytes

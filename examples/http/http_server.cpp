@@ -14,8 +14,8 @@ namespace {
 
 // All shards, on the port that the first one gets.
 template <class Listen>
-void listen_all(const std::vector<std::unique_ptr<http_shard>>& shards, std::optional<asio::ip::tcp::endpoint>& endpoint,
-                Listen listen) {
+void listen_all(const std::vector<std::unique_ptr<http_shard>>& shards,
+                std::optional<asio::ip::tcp::endpoint>& endpoint, Listen listen) {
   if (!endpoint) return;
   const asio::ip::tcp::endpoint asked = *endpoint;
   try {

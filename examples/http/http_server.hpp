@@ -32,19 +32,19 @@ class reloadable_tls_context;
 
 /// What a connection may cost before it is ended, each with the answer it gets.
 struct http_limits {
-  std::size_t head_bytes_max = std::size_t{16} << 10;    // request line and fields; 431
-  std::size_t target_bytes_max = std::size_t{8} << 10;   // 414
-  std::chrono::seconds head_timeout{10};                 // from the first byte of a head to its last; 408
-  std::chrono::seconds body_timeout{30};                 // for each body_bytes_least of a body; 408
+  std::size_t head_bytes_max = std::size_t{16} << 10;   // request line and fields; 431
+  std::size_t target_bytes_max = std::size_t{8} << 10;  // 414
+  std::chrono::seconds head_timeout{10};                // from the first byte of a head to its last; 408
+  std::chrono::seconds body_timeout{30};                // for each body_bytes_least of a body; 408
   std::size_t body_bytes_least = std::size_t{4} << 10;
-  std::chrono::seconds idle_timeout{60};                 // between requests, and while an answer is not taken; 0: none
-  std::size_t requests_max = 10'000;                     // of one connection, which then ends
-  std::size_t connections_max = 10'000;                  // more are refused
+  std::chrono::seconds idle_timeout{60};  // between requests, and while an answer is not taken; 0: none
+  std::size_t requests_max = 10'000;      // of one connection, which then ends
+  std::size_t connections_max = 10'000;   // more are refused
 };
 
 struct http_options {
   std::optional<asio::ip::tcp::endpoint> plain;
-  std::optional<asio::ip::tcp::endpoint> tls;   // needs tls_context
+  std::optional<asio::ip::tcp::endpoint> tls;  // needs tls_context
   reloadable_tls_context* tls_context = nullptr;
   std::size_t threads = 1;
   http_limits limits;
@@ -52,11 +52,11 @@ struct http_options {
 
 /// A snapshot; from all threads.
 struct http_stats {
-  std::uint64_t connections = 0;  // now
-  std::uint64_t accepted = 0;     // ever
-  std::uint64_t refused = 0;      // ever, for want of room for more connections
-  std::uint64_t requests = 0;     // ever
-  std::uint64_t answers[6] = {};  // ever; of 1xx to 5xx at 1 to 5
+  std::uint64_t connections = 0;     // now
+  std::uint64_t accepted = 0;        // ever
+  std::uint64_t refused = 0;         // ever, for want of room for more connections
+  std::uint64_t requests = 0;        // ever
+  std::uint64_t answers[6] = {};     // ever; of 1xx to 5xx at 1 to 5
   std::uint64_t received_bytes = 0;  // of heads and bodies, as far as they were read
   std::uint64_t sent_bytes = 0;      // of heads and bodies, without TLS
 };

@@ -105,7 +105,7 @@ class http_shard {
   http_exchange_ptr returned_;
   std::size_t refused_count_ = 0;  // connections refused since that was last logged
   std::chrono::steady_clock::time_point refusal_logged_at_{};
-  asio::io_context context_{1};  // a hint: one thread runs it
+  asio::io_context context_{1};                                               // a hint: one thread runs it
   net::deadline_wheel<asio::io_context::executor_type> deadlines_{context_};  // each connection has one, always armed
   std::unique_ptr<http_handler> handler_;
   tcp_listener plain_;

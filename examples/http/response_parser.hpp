@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
-// HTTP/1.x responses out of the bytes of a connection, by llhttp: the head is collected, within limits; a body is handed
-// on where it lies, never copied.
-// Threads: one at a time.
-// Lifetime: the handler must outlive feed(); what it is given is good until it returns. It must not throw: llhttp is C.
-// May not be moved: llhttp keeps its address.
+// HTTP/1.x responses out of the bytes of a connection, by llhttp: the head is collected, within limits; a body is
+// handed on where it lies, never copied. Threads: one at a time. Lifetime: the handler must outlive feed(); what it is
+// given is good until it returns. It must not throw: llhttp is C. May not be moved: llhttp keeps its address.
 //
 //     expect() --> head (interim ones, 1xx, are told of and skipped) --> body pieces --> complete --> expect() ...
 #pragma once
@@ -58,8 +56,8 @@ class response_parser {
   /// The next response answers a HEAD request, or another one.
   void expect(bool answers_head);
 
-  /// Parses until the response is complete, the bytes end, or they are no HTTP, and returns how many it took. Others are
-  /// behind the response, and nobody has asked for them.
+  /// Parses until the response is complete, the bytes end, or they are no HTTP, and returns how many it took. Others
+  /// are behind the response, and nobody has asked for them.
   std::size_t feed(std::span<const std::byte> bytes, response_handler& handler);
 
   /// The connection has ended: complete, where that is what ends the body; else failed.

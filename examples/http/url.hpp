@@ -30,7 +30,8 @@ inline constexpr std::size_t url_bytes_max = 8192;
 /// password, or contains what must be escaped.
 http_url parse_url(std::string_view text);
 
-/// What `reference` means in the document `base`: with or without scheme, host and leading slash. Throws as parse_url().
+/// What `reference` means in the document `base`: with or without scheme, host and leading slash. Throws as
+/// parse_url().
 http_url resolve_url(const http_url& base, std::string_view reference);
 
 /// The Host field: the port is left out where it is the scheme's own.

@@ -21,7 +21,9 @@ struct server_stream : slabbuf::net::tls_stream<tcp::socket> {
 #endif
 
 struct session {
-  void start() { stream.async_handshake(server_stream::server, [this](auto ec) { ec ? void() : read(); }); }
+  void start() {
+    stream.async_handshake(server_stream::server, [this](auto ec) { ec ? void() : read(); });
+  }
   void read() {
     stream.async_read_some(asio::buffer(bytes), [this](asio::error_code ec, std::size_t count) {
       if (ec) return stream.async_shutdown([](asio::error_code) {});

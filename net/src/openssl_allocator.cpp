@@ -129,9 +129,9 @@ pool_options openssl_pool_options() {
   // What a connection keeps fits exactly, but for the alignment: 64 a lock, 80 and 224 a SHA-384 state, 112 and 128
   // what it verifies and signs with, 160 a key, 192 and 960 an AES-GCM state, 544 its certificate, 928 its session,
   // 7,616 itself (bench's tls_objects lists them). 17,408 is a record buffer, 21,888 the messages of a handshake.
-  options.size_classes = {16,   32,   48,   64,   80,   96,   112,  128,  144,  160,  192,   224,   256,   320,
-                          384,  448,  512,  544,  640,  768,  896,  928,  960,  1024, 1280,  1536,  2048,  3072,
-                          4096, 5120, 6144, 7616, 8192, 10240, 12288, 14336, 17408, 21888, 32768};
+  options.size_classes = {16,   32,   48,   64,   80,   96,   112,  128,   144,   160,   192,   224,   256,
+                          320,  384,  448,  512,  544,  640,  768,  896,   928,   960,   1024,  1280,  1536,
+                          2048, 3072, 4096, 5120, 6144, 7616, 8192, 10240, 12288, 14336, 17408, 21888, 32768};
   return options;
 }
 

@@ -17,27 +17,17 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "support/child_process.hpp"
+#include "support/listening_line.hpp"
 
 namespace slabbuf::support {
 
 inline std::vector<std::string> echo_server_command(std::vector<std::string> options) {
   options.insert(options.begin(), ECHO_SERVER);
   return options;
-}
-
-/// The port in the line that the program prints for a listener: "listening tcp 127.0.0.1:12345".
-inline std::uint16_t read_port(child_process& child, const std::string& transport,
-                               const std::string& address = "127.0.0.1") {
-  const std::string expected = "listening " + transport + " " + address + ":";
-  const std::string line = child.read_line();
-  if (line.compare(0, expected.size(), expected) != 0)
-    throw std::runtime_error("unexpected line: " + line + " " + child.standard_error());
-  return static_cast<std::uint16_t>(std::stoi(line.substr(expected.size())));
 }
 
 /// A server on a free port.

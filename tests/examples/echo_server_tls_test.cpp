@@ -168,8 +168,9 @@ TEST_F(EchoServerTls, EchoesEverythingToAPeerThatHasSaidGoodbye) {
 TEST_F(EchoServerTls, ServesTheOpensslProgram) {
   if (!can_run("openssl version")) GTEST_SKIP() << "the openssl program is not there";
   start({"--idle-timeout", "1"});  // the client leaves when the server does
-  const std::string printed = output_of("echo hello | timeout 60 openssl s_client -connect 127.0.0.1:" + port() +
-                                        " -CAfile " + files.path("authority.pem") + " -verify_return_error -quiet 2>&1");
+  const std::string printed =
+      output_of("echo hello | timeout 60 openssl s_client -connect 127.0.0.1:" + port() + " -CAfile " +
+                files.path("authority.pem") + " -verify_return_error -quiet 2>&1");
   EXPECT_NE(printed.find("hello"), std::string::npos) << printed;
   server->stop();
 }

@@ -54,8 +54,8 @@ TEST_F(ReloadableTlsContext, TakesACertificateAndItsKey) {
 
 TEST_F(ReloadableTlsContext, NamesTheFileAndWhatIsWrongWithIt) {
   const std::string of_certificate = fmt::format("cannot use '{}' as a certificate in PEM: ", files.path("cert.pem"));
-  const std::string of_key = fmt::format("cannot use '{}' as the private key of '{}' in PEM: ", files.path("key.pem"),
-                                         files.path("cert.pem"));
+  const std::string of_key =
+      fmt::format("cannot use '{}' as the private key of '{}' in PEM: ", files.path("key.pem"), files.path("cert.pem"));
   EXPECT_EQ(fault(), of_certificate + "No such file or directory");
   put(support::server_certificate());
   EXPECT_EQ(fault(), "");

@@ -135,7 +135,8 @@ class TlsHostilePeer : public ::testing::TestWithParam<int> {
   }
 
   concurrent_pool pool;
-  support::context_ptr server_context = support::make_context(TLS_server_method(), &support::server_certificate(), GetParam());
+  support::context_ptr server_context =
+      support::make_context(TLS_server_method(), &support::server_certificate(), GetParam());
   support::context_ptr client_context = support::make_context(TLS_client_method(), nullptr, GetParam());
 };
 

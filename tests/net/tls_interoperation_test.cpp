@@ -52,8 +52,8 @@ std::vector<cipher> default_ciphers() {
     const SSL_CIPHER* const each = sk_SSL_CIPHER_value(all, index);
     const std::set<int> exchanges{NID_kx_rsa, NID_kx_dhe, NID_kx_ecdhe, NID_kx_any};
     if (exchanges.count(SSL_CIPHER_get_kx_nid(each)) == 0) continue;
-    found.push_back({SSL_CIPHER_get_name(each), SSL_CIPHER_get_kx_nid(each) == NID_kx_any,
-                     SSL_CIPHER_get_auth_nid(each)});
+    found.push_back(
+        {SSL_CIPHER_get_name(each), SSL_CIPHER_get_kx_nid(each) == NID_kx_any, SSL_CIPHER_get_auth_nid(each)});
   }
   return found;
 }
@@ -101,8 +101,8 @@ class TlsInteroperation : public ::testing::Test {
       ASSERT_FALSE(ec) << ec.message();
       request.clear();
       buffer_chain reply;
-      const std::string head = "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) +
-                               "\r\nConnection: close\r\n\r\n";
+      const std::string head =
+          "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n";
       reply.append_copy(pool, std::as_bytes(std::span(head)));
       reply.append_copy(pool, std::as_bytes(std::span(body)));
       net::async_write(*stream, std::move(reply), [this](asio::error_code failed, std::size_t) {
@@ -141,10 +141,10 @@ TEST_F(TlsInteroperation, ServesTheOpensslProgramWithEachCipher) {
   ASSERT_GT(all.size(), 20U);
   for (const cipher& each : all) {
     accept([this] { echo(true); });
-    const std::string printed =
-        run("echo hello | timeout 60 openssl s_client -connect 127.0.0.1:" + port() + " -CAfile " +
-            files.path("authority.pem") + " -verify_return_error -verify_hostname server.test -servername server.test " +
-            "-quiet " + (each.is_tls13 ? "-tls1_3 -ciphersuites " : "-tls1_2 -cipher ") + each.name + " 2>&1");
+    const std::string printed = run(
+        "echo hello | timeout 60 openssl s_client -connect 127.0.0.1:" + port() + " -CAfile " +
+        files.path("authority.pem") + " -verify_return_error -verify_hostname server.test -servername server.test " +
+        "-quiet " + (each.is_tls13 ? "-tls1_3 -ciphersuites " : "-tls1_2 -cipher ") + each.name + " 2>&1");
     ASSERT_TRUE(handshake && !*handshake) << each.name << ": " << printed;
     EXPECT_EQ(SSL_get_cipher_name(stream->native_handle()), each.name);
     EXPECT_NE(printed.find("hello"), std::string::npos) << each.name << ": " << printed;
@@ -173,8 +173,8 @@ TEST_F(TlsInteroperation, IsAClientOfTheOpensslProgramWithEachCipher) {
     stream.emplace(io, client_context, pool);
     SSL* const ssl = stream->native_handle();
     ASSERT_TRUE(net::set_server_name(ssl, "server.test"));
-    ASSERT_EQ(each.is_tls13 ? SSL_set_ciphersuites(ssl, each.name.c_str()) : SSL_set_cipher_list(ssl, each.name.c_str()),
-              1);
+    ASSERT_EQ(
+        each.is_tls13 ? SSL_set_ciphersuites(ssl, each.name.c_str()) : SSL_set_cipher_list(ssl, each.name.c_str()), 1);
     SSL_set_max_proto_version(ssl, each.is_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
     stream->next_layer().connect({asio::ip::address_v4::loopback(), static_cast<unsigned short>(port_there)});
     std::string answer(6, '\0');

@@ -104,7 +104,8 @@ std::string child_process::standard_error() {
   std::string all;
   std::array<char, 4096> chunk{};
   // Where the file is read from is the child's, too: it writes there.
-  for (::ssize_t count = 0; (count = ::pread(error_, chunk.data(), chunk.size(), static_cast<::off_t>(all.size()))) > 0;)
+  for (::ssize_t count = 0;
+       (count = ::pread(error_, chunk.data(), chunk.size(), static_cast<::off_t>(all.size()))) > 0;)
     all.append(chunk.data(), static_cast<std::size_t>(count));
   return all;
 }

@@ -17,7 +17,9 @@ struct process_closer {
 
 /// A command that runs, and what it prints. Its end is waited for.
 using running_command = std::unique_ptr<std::FILE, process_closer>;
-inline running_command run_command(const std::string& command) { return running_command(::popen(command.c_str(), "r")); }
+inline running_command run_command(const std::string& command) {
+  return running_command(::popen(command.c_str(), "r"));
+}
 
 inline bool can_run(const std::string& command) { return std::system((command + " >/dev/null 2>&1").c_str()) == 0; }
 

@@ -27,9 +27,9 @@ bool prepare_for_small_connections(SSL_CTX* context) noexcept;
 bool set_server_name(SSL* connection, const std::string& name) noexcept;
 
 /// Frees what OpenSSL keeps as long as the connection and needs only for the handshake: the keys of the key exchange,
-/// which are a secret less then, too, and a server's list of the ciphers that its client knows. A tls_stream does it when
-/// the handshake is done. Afterwards SSL_get_peer_tmp_key() gives an empty key, SSL_get_client_ciphers() an empty list;
-/// SSL_get_negotiated_group() and SSL_get_current_cipher() say what they always did.
+/// which are a secret less then, too, and a server's list of the ciphers that its client knows. A tls_stream does it
+/// when the handshake is done. Afterwards SSL_get_peer_tmp_key() gives an empty key, SSL_get_client_ciphers() an empty
+/// list; SSL_get_negotiated_group() and SSL_get_current_cipher() say what they always did.
 void forget_handshake(SSL* connection) noexcept;
 
 /// Protocols above TLS in the order of preference (ALPN), such as "http/1.1".

@@ -202,7 +202,7 @@ class pool_core {
   const size_class_table table_;
   const std::uint64_t id_;  // never used twice in a process
   const hardening level_;
-  const std::size_t alignment_;  // of blocks that are at least as large
+  const std::size_t alignment_;                 // of blocks that are at least as large
   const std::unique_ptr<block_checks> checks_;  // null where blocks are not checked
   const std::unique_ptr<sample_log> samples_;   // null where nothing is sampled
   const std::uint64_t sample_seed_ = fresh_seed();

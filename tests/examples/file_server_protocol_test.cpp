@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT
+// What file_server makes of requests as bytes: RFC 9112's rules, limits, hostile and slow clients, its end.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "examples/file_server_fixture.hpp"
+
+namespace slabbuf {
+namespace {
+
+using support::child_process;
+using support::file_server;
+using support::FileServer;
+using support::http_answer;
+using support::http_client;
+using support::varied_bytes;
+
+struct exchange {
+  const char* what;
+  std::string request;
+  int status;
+};
+
+// Each on a connection of its own, which must end where the request cannot be trusted.
+TEST_F(FileServer, AnswersEveryRequestAsTheRfcSays) {
+  files.write("file", "text");
+  file_server server(files.path(""));
+  const std::string host = "Host: test\r\n";
+  const std::vector<exchange> table{
+      {"9112 2.2: an empty line before the request line", "\r\nGET /file HTTP/1.1\r\n" + host + "\r\n", 200},
+      {"9112 3.2.2: absolute-form", "GET http://test/file HTTP/1.1\r\n" + host + "\r\n", 200},
+      {"9112 3.2: no Host", "GET /file HTTP/1.1\r\n\r\n", 400},
+      {"9112 3.2: two Hosts", "GET /file HTTP/1.1\r\n" + host + host + "\r\n", 400},
+      {"9112 3.2: HTTP/1.0 needs no Host", "GET /file HTTP/1.0\r\n\r\n", 200},
+      {"9112 3: garbage", "\x16\x03\x01 hello\r\n\r\n", 501},
+      {"9112 3: no version, as of HTTP/0.9", "GET /file\r\n\r\n", 505},
+      {"9112 2.3: a version that is none", "GET /file HTTQ/1.1\r\n" + host + "\r\n", 400},
+      {"9110 2.5: HTTP/2.0", "GET /file HTTP/2.0\r\n" + host + "\r\n", 505},
+      {"9110 2.5: HTTP/3.0", "GET /file HTTP/3.0\r\n" + host + "\r\n", 505},
+      {"9113 3.4: HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+      {"9112 5.1: a blank before the colon", "GET /file HTTP/1.1\r\nHost : test\r\n\r\n", 400},
+      {"9112 5.2: a folded line", "GET /file HTTP/1.1\r\n" + host + "A: b\r\n c\r\n\r\n", 200},
+      {"9112 6.3: both lengths",
+       "PUT /file HTTP/1.1\r\n" + host + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+      {"9112 6.3: two different lengths",
+       "GET /file HTTP/1.1\r\n" + host + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
+      {"9112 6.3: a length that is none", "GET /file HTTP/1.1\r\n" + host + "Content-Length: +1\r\n\r\n", 400},
+      {"9112 6.3: a length that is too large for a number",
+       "GET /file HTTP/1.1\r\n" + host + "Content-Length: 99999999999999999999\r\n\r\n", 400},
+      {"9112 6.1: a coding nobody knows", "PUT /file HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n",
+       501},
+      {"9112 6.1: chunked is not the last",
+       "PUT /file HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked, gzip\r\n\r\n", 400},
+      {"9112 6.1: HTTP/1.0 has no codings", "PUT /file HTTP/1.0\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n",
+       400},
+      {"9110 9.1: a method that is none", "BREW /file HTTP/1.1\r\n" + host + "\r\n", 501},
+      {"9110 9.1: one that is not for files", "POST /file HTTP/1.1\r\n" + host + "Content-Length: 0\r\n\r\n", 405},
+      {"9110 9.3.6: CONNECT", "CONNECT test:80 HTTP/1.1\r\n" + host + "\r\n", 405},
+      {"9110 9.3.7: OPTIONS", "OPTIONS * HTTP/1.1\r\n" + host + "\r\n", 204},
+      {"9110 10.1.1: an expectation nobody knows", "GET /file HTTP/1.1\r\n" + host + "Expect: wonders\r\n\r\n", 417},
+      {"no uploads unless --writable", "PUT /file HTTP/1.1\r\n" + host + "Content-Length: 0\r\n\r\n", 405},
+      {"no removals unless --writable", "DELETE /file HTTP/1.1\r\n" + host + "\r\n", 405},
+      {"a target that is too long", "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\n" + host + "\r\n", 414},
+      {"a header that is too long", "GET /file HTTP/1.1\r\n" + host + "A: " + std::string(20000, 'a') + "\r\n\r\n",
+       431},
+      {"a long header that is not too long",
+       "GET /file HTTP/1.1\r\n" + host + "A: " + std::string(12000, 'a') + "\r\n\r\n", 200},
+      {"a name that is too long", "GET /" + std::string(300, 'a') + " HTTP/1.1\r\n" + host + "\r\n", 414},
+  };
+  for (const exchange& each : table) {
+    http_client client = server.connect();
+    client.send(each.request);
+    const http_answer answer = client.receive();
+    EXPECT_EQ(answer.status, each.status) << each.what;
+    if (answer.status == 405) {
+      EXPECT_EQ(answer.field("allow"), "GET, HEAD, OPTIONS") << each.what;
+    }
+    if (answer.field("connection") == "close") {
+      EXPECT_TRUE(client.ends()) << each.what;
+    }
+  }
+  std::string many;
+  for (int index = 0; index < 65; ++index) many.append("A").append(std::to_string(index)).append(": b\r\n");
+  EXPECT_EQ(server.ask("GET /file", many).status, 431) << "more fields than are taken";
+  server.stop();
+}
+
+TEST_F(FileServer, RefusesEveryWayOutOfItsRoot) {
+  std::filesystem::create_directory(files.path("root"));
+  std::filesystem::create_directory(files.path("root/inner"));
+  files.write("secret", "secret");
+  files.write("root/file", "text");
+  ::mkfifo(files.path("root/fifo").c_str(), 0666);
+  std::filesystem::create_symlink("../secret", files.path("root/link"));
+  std::filesystem::create_symlink(files.path("secret"), files.path("root/absolute"));
+  std::filesystem::create_symlink("..", files.path("root/up"));
+  std::filesystem::create_symlink("/dev/zero", files.path("root/device"));
+  std::filesystem::create_symlink("loop", files.path("root/loop"));
+  std::filesystem::create_symlink("../file", files.path("root/inner/good"));
+  file_server server(files.path("root"));
+  for (const char* const path :
+       {"/../secret", "/%2e%2e/secret", "/.%2E/secret", "/inner/../../secret", "/..%2fsecret", "/%2e%2e%2fsecret",
+        "/inner/..%2f..%2fsecret", "/..", "/inner/..", "/file%00", "/%00", "/%", "/%4", "/%zz", "/a%2Fb"}) {
+    EXPECT_EQ(server.ask(std::string("GET ") + path).status, 400) << path;
+  }
+  for (const char* const path : {"/..%5csecret", "/%252e%252e/secret", "/%c0%ae%c0%ae/secret", "/....//secret", "/loop",
+                                 "/file/", "/file/x", "/none"}) {
+    EXPECT_EQ(server.ask(std::string("GET ") + path).status, 404) << path;
+  }
+  for (const char* const path : {"/link", "/absolute", "/up/secret", "/device", "/fifo"})
+    EXPECT_EQ(server.ask(std::string("GET ") + path).status, 403) << path;
+  for (const char* const path : {"/file", "//file", "/./file", "/inner/good", "/%66ile", "/file?x=/../secret"})
+    EXPECT_EQ(server.ask(std::string("GET ") + path).body, "text") << path;
+  server.stop();
+}
+
+TEST_F(FileServer, AnswersRequestsThatComeTogether) {
+  files.write("a", "aaa");
+  files.write("b", varied_bytes(200000));
+  file_server server(files.path(""));
+  http_client client = server.connect();
+  std::string many;
+  constexpr int count = 300;
+  for (int index = 0; index < count; ++index)
+    many.append("GET /").append(index % 100 == 99 ? "b" : "a").append(" HTTP/1.1\r\nHost: test\r\n\r\n");
+  client.send(many);
+  for (int index = 0; index < count; ++index) {
+    const http_answer answer = client.receive();
+    ASSERT_EQ(answer.status, 200) << index;
+    EXPECT_EQ(answer.body.size(), index % 100 == 99 ? 200000U : 3U) << index;
+  }
+  server.stop();
+}
+
+TEST_F(FileServer, TakesARequestByteByByte) {
+  files.write("a", "aaa");
+  file_server server(files.path(""));
+  http_client client = server.connect();
+  for (const char each : std::string("GET /a HTTP/1.1\r\nHost: test\r\nX-A: b\r\n\r\n")) client.send({&each, 1});
+  EXPECT_EQ(client.receive().body, "aaa");
+  server.stop();
+}
+
+TEST_F(FileServer, KeepsOrEndsConnectionsAsAsked) {
+  files.write("a", "aaa");
+  file_server server(files.path(""), {"--requests-max", "3"});
+  http_client client = server.connect();
+  EXPECT_EQ(client.ask("GET /a").field("connection"), "");
+  EXPECT_EQ(client.ask("GET /a", "Connection: close\r\n").field("connection"), "close");
+  EXPECT_TRUE(client.ends());
+  http_client old = server.connect();
+  old.send("GET /a HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(old.receive().field("connection"), "close");
+  EXPECT_TRUE(old.ends());
+  http_client old_alive = server.connect();
+  old_alive.send("GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  EXPECT_EQ(old_alive.receive().field("connection"), "keep-alive");
+  http_client three = server.connect();
+  EXPECT_EQ(three.ask("GET /a").field("connection"), "");
+  EXPECT_EQ(three.ask("GET /a").field("connection"), "");
+  EXPECT_EQ(three.ask("GET /a").field("connection"), "close");
+  EXPECT_TRUE(three.ends());
+  server.stop();
+}
+
+TEST_F(FileServer, EndsSlowAndIdleConnections) {
+  files.write("a", "aaa");
+  file_server server(files.path(""),
+                     {"--header-timeout", "1", "--body-timeout", "1", "--idle-timeout", "1", "--writable"});
+  http_client idle = server.connect();
+  http_client slow = server.connect();
+  http_client upload = server.connect();
+  slow.send("GET /a HTT");
+  upload.send("PUT /b HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n12");
+  EXPECT_EQ(slow.receive().status, 408);
+  EXPECT_TRUE(slow.ends());
+  EXPECT_EQ(upload.receive().status, 408);
+  EXPECT_TRUE(upload.ends());
+  EXPECT_TRUE(idle.ends());
+  EXPECT_FALSE(std::filesystem::exists(files.path("b")));
+  server.stop();
+}
+
+TEST_F(FileServer, RefusesMoreConnectionsThanItMayHave) {
+  files.write("a", "aaa");
+  file_server server(files.path(""), {"--connections-max", "2"});
+  http_client first = server.connect();
+  http_client second = server.connect();
+  EXPECT_EQ(first.ask("GET /a").status, 200);
+  EXPECT_EQ(second.ask("GET /a").status, 200);
+  http_client third = server.connect();
+  EXPECT_TRUE(third.ends());
+  EXPECT_EQ(first.ask("GET /a").status, 200);
+  server.stop();
+}
+
+TEST_F(FileServer, AnswersWhatHasBegunWhenItEnds) {
+  files.write("a", varied_bytes(20 << 20));
+  file_server server(files.path(""));
+  http_client idle = server.connect();
+  http_client busy = server.connect();
+  busy.send("GET /a HTTP/1.1\r\nHost: test\r\n\r\n");
+  // It is being answered by now.
+  char byte = 0;
+  ::recv(busy.socket().native_handle(), &byte, 1, MSG_PEEK);
+  server.child().signal(SIGTERM);
+  const http_answer answer = busy.receive();
+  EXPECT_TRUE(answer.body == varied_bytes(20 << 20));
+  EXPECT_TRUE(idle.ends());
+  EXPECT_EQ(server.child().wait(), 0);
+}
+
+TEST_F(FileServer, RefusesWhatItCannotUse) {
+  const std::string root = files.path("");
+  const std::vector<std::vector<std::string>> wrong{
+      {},
+      {"--root"},
+      {"--root", root, "--bogus"},
+      {"--root", root, "--http", "nowhere"},
+      {"--root", root, "--https", "127.0.0.1:0"},
+      {"--root", root, "--cert", "x"},
+      {"--root", root, "--budget", "1KiB"},
+      {"--root", root, "--budget", "automatic"},
+      {"--root", root, "--upload-bytes-max", "-1"},
+  };
+  const auto run = [](std::vector<std::string> options, int status) {
+    options.insert(options.begin(), FILE_SERVER);
+    child_process child(options);
+    EXPECT_EQ(child.wait(), status) << ::testing::PrintToString(options);
+    const std::string message = child.standard_error();
+    EXPECT_EQ(std::count(message.begin(), message.end(), '\n'), 1) << message;
+    EXPECT_EQ(message.find("file_server: "), 0U) << message;
+    EXPECT_EQ(child.read_line(), "") << "nothing on standard output";
+  };
+  for (const std::vector<std::string>& options : wrong) run(options, 2);
+  run({"--root", root + "none", "--http", "127.0.0.1:0"}, 1);
+  run({"--root", root, "--http", "192.0.2.1:80"}, 1);
+}
+
+TEST_F(FileServer, TakesTheBudgetFromTheSystem) {
+  files.write("a", "aaa");
+  file_server server(files.path(""), {"--budget", "auto"});
+  EXPECT_EQ(server.ask("GET /a").body, "aaa");
+  server.stop();
+}
+
+}  // namespace
+}  // namespace slabbuf
