@@ -6,7 +6,7 @@
 //     tls_objects --list     also the objects that are left, by size
 //
 // Counted by OpenSSL's own allocation hooks, so it says the same each time. `blocks`: what the objects take in the size
-// classes of openssl_allocator.hpp. Keys, client and certificate are those of the other benches; the client offers
+// classes of openssl_allocator.hpp; `by 64`: if blocks were aligned to 64 bytes, as those of other pools are. Keys, client and certificate are those of the other benches; the client offers
 // what OpenSSL's clients do.
 #include <slabbuf/net/openssl_allocator.hpp>
 #include <slabbuf/net/tls_context.hpp>
@@ -130,12 +130,16 @@ class experiment {
     const size_class_table classes = net::openssl_pool_options().size_classes;
     std::size_t bytes = 0;
     std::size_t blocks = 0;
+    std::size_t blocks_by_64 = 0;
     for (const auto& [address, size] : live_objects) {
+      const std::size_t index = classes.find(size);
+      const std::size_t block = index == size_class_table::npos ? size : classes.size_of(index);
       bytes += size;
-      blocks += classes.find(size) == size_class_table::npos ? size : classes.size_of(classes.find(size));
+      blocks += block;
+      blocks_by_64 += block < 64 ? block : (block + 63) / 64 * 64;
     }
-    std::printf("%-58s %7zu %7zu %7zu\n", what, live_objects.size() / connections, bytes / connections,
-                blocks / connections);
+    std::printf("%-58s %7zu %7zu %7zu %7zu\n", what, live_objects.size() / connections, bytes / connections,
+                blocks / connections, blocks_by_64 / connections);
   }
   void list() const {
     std::map<std::size_t, int> by_size;
@@ -206,7 +210,7 @@ class experiment {
 
 void run(bool with_list) {
   experiment(sha384).connect_by_socket();  // what OpenSSL allocates once is in none of the rows
-  std::printf("%-58s %7s %7s %7s\n", "for each connection", "objects", "bytes", "blocks");
+  std::printf("%-58s %7s %7s %7s %7s\n", "for each connection", "objects", "bytes", "blocks", "by 64");
   {
     experiment stock(sha384);
     stock.connect_by_pair();

@@ -21,9 +21,6 @@ struct server_stream : slabbuf::net::tls_stream<tcp::socket> {
 #endif
 
 struct session {
-  void start() {
-    stream.async_handshake(server_stream::server, [this](auto ec) { ec ? void() : read(); });
-  }
   void read() {
     stream.async_read_some(asio::buffer(bytes), [this](asio::error_code ec, std::size_t count) {
       if (ec) return stream.async_shutdown([](asio::error_code) {});
@@ -50,7 +47,7 @@ int main() {
   asio::ssl::stream<tcp::socket> client(context, tls);
   client.next_layer().connect(acceptor.local_endpoint());
   session one{server_stream(acceptor.accept(), tls), {}};
-  one.start();
+  one.stream.async_handshake(server_stream::server, [&](asio::error_code ec) { ec ? void() : one.read(); });
   std::thread running([&] { context.run(); });
   client.handshake(client.client);
   std::string reply(asio::write(client, asio::buffer("hello", 5)), '\0');

@@ -6,10 +6,13 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace slabbuf {
 namespace {
@@ -20,6 +23,7 @@ TEST(pool_options_test, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(options.zero, zeroing::dirty_extent);
   EXPECT_EQ(options.budget_bytes_max, memory_budget::unlimited);
   EXPECT_EQ(options.cache_bytes_max, std::size_t{2} << 20);
+  EXPECT_EQ(options.block_alignment, 64U);
   EXPECT_EQ(options.pages, nullptr);
   EXPECT_EQ(options.backing, page_backing{});
   EXPECT_EQ(options.backing.huge, huge_pages::system_default);
@@ -38,6 +42,30 @@ TYPED_TEST(pool_options_backing_test, APageSourceHasABackingOfItsOwn) {
   EXPECT_THROW(TypeParam{options}, std::invalid_argument);
   options.backing = {};
   EXPECT_NO_THROW(TypeParam{options});
+}
+
+TYPED_TEST(pool_options_backing_test, BlocksAreAlignedAsItIsTold) {
+  for (const std::size_t alignment : {16U, 32U, 64U}) {
+    pool_options options;
+    options.size_classes = size_class_table({40, 80, 176, 4096});
+    options.block_alignment = alignment;
+    TypeParam pool(options);
+    std::vector<buffer> held;
+    for (int count = 0; count < 200; ++count) {
+      for (const std::size_t size : {80U, 176U, 4096U}) {
+        held.push_back(pool.acquire(size));
+        const auto address = reinterpret_cast<std::uintptr_t>(std::as_const(held.back()).data());
+        ASSERT_EQ(address % alignment, 0U) << size;
+        ASSERT_TRUE(size != 4096 || address % 4096 == 0);
+      }
+    }
+    EXPECT_TRUE(pool.check_invariants());
+  }
+  for (const std::size_t wrong : {0U, 8U, 24U, 128U}) {
+    pool_options options;
+    options.block_alignment = wrong;
+    EXPECT_THROW(TypeParam{options}, std::invalid_argument) << wrong;
+  }
 }
 
 TYPED_TEST(pool_options_backing_test, RefusesWhatIsNoNode) {

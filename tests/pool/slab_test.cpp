@@ -34,6 +34,13 @@ TEST(slab_geometry_test, BlocksFitAndAreAligned) {
   }
 }
 
+TEST(slab_geometry_test, LessAlignmentWastesLess) {
+  EXPECT_EQ(slab_geometry::of(544).stride, 576U);
+  EXPECT_EQ(slab_geometry::of(544, hardening::off, 32).stride, 544U);
+  EXPECT_EQ(slab_geometry::of(40, hardening::off, 16).stride, 48U);
+  EXPECT_EQ(slab_geometry::of(8, hardening::off, 16).stride, 8U) << "smaller than the alignment";
+}
+
 TEST(slab_geometry_test, PowersOfTwoAreAlignedToThemselvesUpToAPage) {
   for (std::size_t size = 1; size <= std::size_t{1} << 30; size *= 2) {
     EXPECT_EQ(slab_geometry::of(size).stride, size);
