@@ -6,8 +6,8 @@
 //     tls_objects --list     also the objects that are left, by size
 //
 // Counted by OpenSSL's own allocation hooks, so it says the same each time. `blocks`: what the objects take in the size
-// classes of openssl_allocator.hpp; `by 64`: if blocks were aligned to 64 bytes, as those of other pools are. Keys, client and certificate are those of the other benches; the client offers
-// what OpenSSL's clients do.
+// classes of openssl_allocator.hpp; `by 64`: if blocks were aligned to 64 bytes, as those of other pools are. Keys,
+// client and certificate are those of the other benches; the client offers what OpenSSL's clients do.
 #include <slabbuf/net/openssl_allocator.hpp>
 #include <slabbuf/net/tls_context.hpp>
 #include <slabbuf/net/tls_stream.hpp>
