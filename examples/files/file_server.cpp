@@ -89,8 +89,6 @@ int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoi
   raise_descriptor_limit();
   // A file that may not grow any more is an error of the write, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
-  // A client that has gone, too: sendfile(2) knows no MSG_NOSIGNAL.
-  std::signal(SIGPIPE, SIG_IGN);
   // Before OpenSSL does anything.
   slabbuf::concurrent_pool* const openssl_memory =
       options.certificate ? &slabbuf::net::install_openssl_allocator() : nullptr;

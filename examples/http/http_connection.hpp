@@ -71,8 +71,6 @@ class http_connection final : public http_exchange {
     buffer output;              // to be sent, from output_from on
     std::size_t output_from = 0;
     std::size_t progress_bytes = 0;  // of the body, since its deadline was set
-    std::uint64_t warm_from = 0;     // from here until there, the file was found in memory
-    std::uint64_t warm_until = 0;
     bool head_written = false;
     bool closes = false;  // this is the last answer
     bool body_begun = false;
@@ -124,10 +122,8 @@ class http_connection final : public http_exchange {
   void do_respond(http_exchange_ptr self) override;
   static void send(pointer self);
   static void send_blocks(pointer self);
-  enum class sent : std::uint8_t { all, blocked, failed, turn_over, cold };
+  enum class sent : std::uint8_t { all, blocked, failed };
   sent send_output();
-  sent send_file_part();
-  bool knows_to_be_warm(std::uint64_t offset, std::uint64_t count);
   std::size_t block_bytes_wanted() const;
   bool next_is_sent_by_system() const;
   bool take_output_block();
@@ -137,7 +133,8 @@ class http_connection final : public http_exchange {
   static void wait_until_writable(pointer self);
   static void write_output(pointer self);
   static void read_cold(pointer self);
-  static void warm_cold(pointer self);
+  static void send_file_part(pointer self);
+  static void warm_cold(pointer self, std::size_t count);
   void file_failed() const;
 
   static void close_gracefully(pointer self);
