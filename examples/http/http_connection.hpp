@@ -111,7 +111,7 @@ class http_connection final : public http_exchange {
   static void finish(pointer self);
 
   // Its body (http_connection_body.hpp).
-  void do_read_body(http_exchange_ptr self) override;
+  void do_read_body(http_exchange_ptr exchange) override;
   static void decode(pointer self);
   static void receive_body(pointer self);
   static void on_body_bytes(pointer self, asio::error_code ec, buffer received);
@@ -119,7 +119,7 @@ class http_connection final : public http_exchange {
 
   // The answer (http_connection_send.hpp).
   enum class filled : std::uint8_t { yes, cold, broken };
-  void do_respond(http_exchange_ptr self) override;
+  void do_respond(http_exchange_ptr exchange) override;
   static void send(pointer self);
   static void send_blocks(pointer self);
   enum class sent : std::uint8_t { all, blocked, failed };
