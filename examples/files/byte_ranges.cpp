@@ -5,17 +5,19 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 namespace slabbuf::examples {
 namespace {
 
-// All of `text`, in digits alone.
+// All of `text`, in digits alone. Larger than any number there is: the largest (RFC 9110, 14.1.2).
 std::optional<std::uint64_t> parse_number(std::string_view text) noexcept {
   std::uint64_t value = 0;
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, value);
-  if (text.empty() || error != std::errc() || rest != end) return std::nullopt;
-  return value;
+  if (text.empty() || rest != end) return std::nullopt;
+  if (error == std::errc::result_out_of_range) return std::numeric_limits<std::uint64_t>::max();
+  return error == std::errc() ? std::optional(value) : std::nullopt;
 }
 
 bool skip_unit(std::string_view& field, char separator) noexcept {

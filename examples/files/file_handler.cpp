@@ -9,7 +9,9 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -45,7 +47,8 @@ void refuse(http_exchange_ptr exchange, int error) {
 void refuse(http_exchange_ptr exchange, path_fault fault) {
   switch (fault) {
     case path_fault::none: break;
-    case path_fault::bad_target: return http_exchange::respond(std::move(exchange), 400, "the target has no path");
+    case path_fault::bad_target:
+      return http_exchange::respond(std::move(exchange), 400, "the target has no path, or a fragment");
     case path_fault::bad_escape:
       return http_exchange::respond(std::move(exchange), 400, "the path has an escape that is none");
     case path_fault::forbidden:
@@ -53,17 +56,31 @@ void refuse(http_exchange_ptr exchange, path_fault fault) {
   }
 }
 
-// A member of Accept-Encoding without "q=0".
-bool accepts_gzip(const http_request& request) noexcept {
-  std::string_view list = request.field_or_empty("accept-encoding");
-  while (!list.empty()) {
-    const std::string_view member = next_member(list);
-    const std::string_view coding = trimmed(member.substr(0, member.find(';')));
-    if (!equal_ignoring_case(coding, "gzip") && coding != "*") continue;
-    const std::size_t weight = member.find("q=");
-    return weight == std::string_view::npos || member.find_first_of("123456789", weight) != std::string_view::npos;
-  }
-  return false;
+// Whether what follows a coding is not a weight of 0: ";q=0.5", or nothing.
+bool has_weight(std::string_view parameter) noexcept {
+  if (parameter.empty()) return true;
+  parameter = trimmed(parameter.substr(1));
+  return !equal_ignoring_case(parameter.substr(0, 2), "q=") ||
+         parameter.find_first_of("123456789", 2) != std::string_view::npos;
+}
+
+// What Accept-Encoding says of gzip, or else of every coding (RFC 9110, 12.5.3).
+bool accepts_gzip(const http_request& request) {
+  std::optional<bool> gzip;
+  std::optional<bool> every;
+  request.each("accept-encoding", [&](std::string_view list) {
+    while (!list.empty()) {
+      const std::string_view member = next_member(list);
+      const std::size_t end = std::min(member.find(';'), member.size());
+      const std::string_view coding = trimmed(member.substr(0, end));
+      if (equal_ignoring_case(coding, "gzip") || equal_ignoring_case(coding, "x-gzip")) {
+        gzip = has_weight(member.substr(end));
+      } else if (coding == "*") {
+        every = has_weight(member.substr(end));
+      }
+    }
+  });
+  return gzip.value_or(every.value_or(false));
 }
 
 std::string_view last_name(std::string_view path) noexcept { return path.substr(path.rfind('/') + 1); }

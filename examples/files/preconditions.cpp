@@ -13,6 +13,12 @@ std::optional<std::time_t> date_of(const http_request& request, std::string_view
   return text ? parse_http_date(*text) : std::nullopt;
 }
 
+bool any_tag_matches(const http_request& request, std::string_view field, std::string_view tag, bool weakly) {
+  bool found = false;
+  request.each(field, [&](std::string_view list) { found = found || tag_matches(list, tag, weakly); });
+  return found;
+}
+
 }  // namespace
 
 bool tag_matches(std::string_view list, std::string_view tag, bool weakly) noexcept {
@@ -32,13 +38,14 @@ bool tag_matches(std::string_view list, std::string_view tag, bool weakly) noexc
 precondition check_preconditions(const http_request& request, const current_state& current) {
   const bool exists = !current.tag.empty();
   const bool reads = request.method() == http_method::get || request.method() == http_method::head;
-  if (const auto tags = request.field("if-match")) {
-    if (!tag_matches(*tags, current.tag, false)) return precondition::failed;
+  if (request.field("if-match")) {
+    if (!any_tag_matches(request, "if-match", current.tag, false)) return precondition::failed;
   } else if (const auto date = date_of(request, "if-unmodified-since"); date && exists) {
     if (current.modified > *date) return precondition::failed;
   }
-  if (const auto tags = request.field("if-none-match")) {
-    if (tag_matches(*tags, current.tag, true)) return reads ? precondition::not_modified : precondition::failed;
+  if (request.field("if-none-match")) {
+    if (any_tag_matches(request, "if-none-match", current.tag, true))
+      return reads ? precondition::not_modified : precondition::failed;
   } else if (reads && exists) {
     const auto date = date_of(request, "if-modified-since");
     if (date && current.modified <= *date) return precondition::not_modified;

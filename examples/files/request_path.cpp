@@ -18,7 +18,7 @@ bool skip_authority(std::string_view& target) {
   if (!target.empty() && target.front() == '/') return true;
   const std::size_t scheme = target.find("://");
   if (scheme == std::string_view::npos) return false;
-  const std::size_t path = target.find_first_of("/?#", scheme + 3);
+  const std::size_t path = target.find_first_of("/?", scheme + 3);
   target = path == std::string_view::npos || target[path] != '/' ? std::string_view("/") : target.substr(path);
   return true;
 }
@@ -44,8 +44,10 @@ path_fault decode_segment(std::string_view encoded, std::string& path) {
 
 path_fault decode_path(std::string_view target, std::string& path) {
   path.clear();
+  // RFC 9112, 3.2: a fragment is not sent.
+  if (target.find('#') != std::string_view::npos) return path_fault::bad_target;
   if (!skip_authority(target)) return path_fault::bad_target;
-  target = target.substr(0, target.find_first_of("?#"));
+  target = target.substr(0, target.find('?'));
   while (!target.empty()) {
     target.remove_prefix(1);  // the slash
     const std::string_view encoded = target.substr(0, target.find('/'));

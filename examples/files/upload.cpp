@@ -33,8 +33,10 @@ void receive_upload(http_exchange_ptr exchange, upload_store& store, const uploa
                     const std::string& path) {
   std::unique_ptr<upload> made(new upload(store, limits, path, exchange->request()));
   upload& self = *made;
-  if (upload_result fault = self.parse(exchange->request()); fault.status != 0)
+  if (upload_result fault = self.parse(exchange->request()); fault.status != 0) {
+    if (fault.status == 415) exchange->response().add("Accept-Encoding", "identity");
     return http_exchange::respond(std::move(exchange), fault.status, fault.why);
+  }
   exchange->body_reader() = std::move(made);
   blocking_threads& threads = exchange->threads();
   asio::io_context& home = exchange->context();
@@ -50,6 +52,9 @@ void receive_upload(http_exchange_ptr exchange, upload_store& store, const uploa
 upload_result upload::parse(const http_request& request) {
   const auto length = request.content_length();
   if (length && *length > limits_.bytes_max) return {413, "uploads this large are not accepted", {}};
+  // Whoever gets it later would not be told of the coding.
+  if (const auto coding = request.field("content-encoding"); coding && !equal_ignoring_case(*coding, "identity"))
+    return {415, "files are stored without a content coding", {}};
   if (const auto field = request.field("repr-digest")) {
     digest_ = parse_digest_field(*field);
     if (!digest_ && field->find("sha-256=") != std::string_view::npos) return {400, "this is no digest", {}};

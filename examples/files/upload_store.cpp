@@ -18,8 +18,17 @@
 namespace slabbuf::examples {
 namespace {
 
-std::optional<std::string> copy(std::optional<std::string_view> text) {
-  return text ? std::optional<std::string>(*text) : std::nullopt;
+// A list may come in several fields.
+std::optional<std::string> all_of(const http_request& request, std::string_view name) {
+  std::optional<std::string> all;
+  request.each(name, [&](std::string_view part) {
+    if (all) {
+      all->append(", ").append(part);
+    } else {
+      all = part;
+    }
+  });
+  return all;
 }
 
 // A path that cannot be gone along.
@@ -35,8 +44,7 @@ upload_result refused(int error) {
 }  // namespace
 
 upload_conditions upload_conditions::of(const http_request& request) {
-  return {copy(request.field("if-match")), copy(request.field("if-none-match")),
-          copy(request.field("if-unmodified-since"))};
+  return {all_of(request, "if-match"), all_of(request, "if-none-match"), all_of(request, "if-unmodified-since")};
 }
 
 upload_result upload_store::find_place(const std::string& path, place& found) const {

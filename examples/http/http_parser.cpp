@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "http/http_parser.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -106,6 +107,16 @@ http_method method_of(std::uint8_t method) noexcept {
   }
 }
 
+// Whether it has only what a host and a port consist of (RFC 3986, 3.2.2), no path and no user: nobody is to take it
+// for another one.
+bool is_host(std::string_view value) noexcept {
+  static constexpr std::string_view others = "-._~%!$&'()*+,;=:[]";
+  return std::all_of(value.begin(), value.end(), [](char each) {
+    return (each >= 'a' && each <= 'z') || (each >= '0' && each <= '9') || (each >= 'A' && each <= 'Z') ||
+           others.find(each) != std::string_view::npos;
+  });
+}
+
 }  // namespace
 
 void http_parser::begin(http_request& request, std::size_t target_bytes_max) noexcept {
@@ -146,6 +157,8 @@ http_parser::progress http_parser::check_head() noexcept {
   // RFC 9112, 3.2: exactly one, and with HTTP/1.0 at most one.
   const std::size_t hosts = request.count("host");
   if (hosts > 1 || (hosts == 0 && request.minor_version_ != 0)) return refuse(400, "there must be one Host field");
+  if (!is_host(request.field_or_empty("host"))) return refuse(400, "the Host field has what no host has");
+  if (request.count("") != 0) return refuse(400, "a field has no name");
   if (const auto coding = request.field("transfer-encoding")) {
     if (request.minor_version_ == 0) return refuse(400, "HTTP/1.0 has no transfer codings");
     if (!equal_ignoring_case(*coding, "chunked") || request.count("transfer-encoding") != 1)

@@ -12,6 +12,16 @@
 
 namespace slabbuf::examples {
 
+/// Whether two texts are the same but for the case of ASCII letters.
+bool equal_ignoring_case(std::string_view left, std::string_view right) noexcept;
+
+/// `text` without blanks around it.
+std::string_view trimmed(std::string_view text) noexcept;
+
+/// Takes the first member off a comma-separated list, trimmed; empty at the end and for empty members. Commas within
+/// quoted strings separate nothing.
+std::string_view next_member(std::string_view& list) noexcept;
+
 /// Methods that are told apart. `other` is known to HTTP and to nobody here.
 enum class http_method : std::uint8_t { get, head, put, remove, options, other };
 
@@ -37,6 +47,13 @@ class http_request {
   /// The same, but empty when there is none: for lists and whatever else means nothing when it is empty.
   std::string_view field_or_empty(std::string_view name) const noexcept {
     return field(name).value_or(std::string_view());
+  }
+  /// Calls visit(value) for each field of this name: a list may come in several (RFC 9110, 5.3).
+  template <class Visit>
+  void each(std::string_view name, Visit visit) const {
+    for (std::size_t index = 0; index < field_count_; ++index) {
+      if (equal_ignoring_case(text(fields_[index].name), name)) visit(trimmed(text(fields_[index].value)));
+    }
   }
   /// How many fields have this name.
   std::size_t count(std::string_view name) const noexcept;
@@ -72,15 +89,5 @@ class http_request {
   // Only the first field_count_ mean anything. Left uninitialised: a request has few of them.
   std::array<field_place, fields_max> fields_;
 };
-
-/// Whether two texts are the same but for the case of ASCII letters.
-bool equal_ignoring_case(std::string_view left, std::string_view right) noexcept;
-
-/// `text` without blanks around it.
-std::string_view trimmed(std::string_view text) noexcept;
-
-/// Takes the first member off a comma-separated list, trimmed; empty at the end and for empty members. Commas within
-/// quoted strings separate nothing.
-std::string_view next_member(std::string_view& list) noexcept;
 
 }  // namespace slabbuf::examples

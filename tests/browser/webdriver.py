@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 import time
@@ -14,11 +13,6 @@ import time
 # Generous: a browser that starts on a busy machine.
 LIMIT_S = 40
 ELEMENT = 'element-6066-11e4-a52e-4f735466cecf'  # what the protocol calls a reference to one
-
-
-def missing_programs():
-    """The programs without which there is no browser, by the names Debian gives them."""
-    return [name for name in ('chromium', 'chromedriver') if shutil.which(name) is None]
 
 
 class Browser(contextlib.AbstractContextManager):

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What file_server answers to GET and HEAD: files, parts of them, conditions (RFC 9110), directories.
+// What file_server answers to GET and HEAD: files, parts of them, tags, digests, directories. Conditions:
+// file_server_requests_test.cpp.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -142,50 +143,15 @@ TEST_F(FileServer, AnswersSeveralRangesInOne) {
   server.stop();
 }
 
-TEST_F(FileServer, AnswersConditions) {
+TEST_F(FileServer, GivesAnotherTagToWhateverHasChanged) {
   files.write("file", "some text");
   file_server server(files.path(""));
   http_client client = server.connect();
-  const http_answer first = client.ask("GET /file");
-  const std::string tag = first.field("etag");
-  const std::string date = first.field("last-modified");
-  const std::string before = "Sun, 06 Nov 1994 08:49:37 GMT";
-  ASSERT_GT(tag.size(), 2U);
-  struct one {
-    std::string fields;
-    int status;
-  };
-  // In the order of RFC 9110, 13.2.2.
-  const std::vector<one> table{
-      {"If-None-Match: " + tag + "\r\n", 304},
-      {"If-None-Match: \"other\", W/" + tag + "\r\n", 304},
-      {"If-None-Match: *\r\n", 304},
-      {"If-None-Match: \"other\"\r\n", 200},
-      {"If-Modified-Since: " + date + "\r\n", 304},
-      {"If-Modified-Since: " + before + "\r\n", 200},
-      {"If-Modified-Since: yesterday\r\n", 200},
-      {"If-None-Match: \"other\"\r\nIf-Modified-Since: " + date + "\r\n", 200},
-      {"If-Match: " + tag + "\r\n", 200},
-      {"If-Match: *\r\n", 200},
-      {"If-Match: \"other\"\r\n", 412},
-      {"If-Match: W/" + tag + "\r\n", 412},
-      {"If-Unmodified-Since: " + before + "\r\n", 412},
-      {"If-Unmodified-Since: " + date + "\r\n", 200},
-      {"If-Match: " + tag + "\r\nIf-Unmodified-Since: " + before + "\r\n", 200},
-      {"Range: bytes=0-3\r\nIf-Range: " + tag + "\r\n", 206},
-      {"Range: bytes=0-3\r\nIf-Range: \"other\"\r\n", 200},
-      {"Range: bytes=0-3\r\nIf-Range: W/" + tag + "\r\n", 200},
-      {"Range: bytes=0-3\r\nIf-Range: " + before + "\r\n", 200},
-      {"Range: bytes=0-3\r\nIf-None-Match: " + tag + "\r\n", 304},
-  };
-  for (const one& each : table) {
-    const http_answer answer = client.ask("GET /file", each.fields);
-    EXPECT_EQ(answer.status, each.status) << each.fields;
-    if (answer.status == 304) {
-      EXPECT_EQ(answer.field("etag"), tag);
-    }
-  }
-  // Whatever changes the file changes the tag, even if it is as large and says it is as old.
+  const std::string tag = client.ask("GET /file").field("etag");
+  const http_answer same = client.ask("GET /file", "If-None-Match: " + tag + "\r\n");
+  EXPECT_EQ(same.status, 304);
+  EXPECT_EQ(same.field("etag"), tag);
+  // Even if it is as large and says it is as old.
   const auto old = std::filesystem::last_write_time(files.path("file"));
   files.write("file", "new  text");
   std::filesystem::last_write_time(files.path("file"), old);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What file_server makes of requests as bytes: RFC 9112's rules, limits, hostile and slow clients, its end.
+// What file_server makes of connections: paths that lead out, requests together or in parts, limits, slow clients, its
+// end. What single requests are answered: file_server_requests_test.cpp.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -18,76 +19,6 @@ using support::FileServer;
 using support::http_answer;
 using support::http_client;
 using support::varied_bytes;
-
-struct exchange {
-  const char* what;
-  std::string request;
-  int status;
-};
-
-// Each on a connection of its own, which must end where the request cannot be trusted.
-TEST_F(FileServer, AnswersEveryRequestAsTheRfcSays) {
-  files.write("file", "text");
-  file_server server(files.path(""));
-  const std::string host = "Host: test\r\n";
-  const std::vector<exchange> table{
-      {"9112 2.2: an empty line before the request line", "\r\nGET /file HTTP/1.1\r\n" + host + "\r\n", 200},
-      {"9112 3.2.2: absolute-form", "GET http://test/file HTTP/1.1\r\n" + host + "\r\n", 200},
-      {"9112 3.2: no Host", "GET /file HTTP/1.1\r\n\r\n", 400},
-      {"9112 3.2: two Hosts", "GET /file HTTP/1.1\r\n" + host + host + "\r\n", 400},
-      {"9112 3.2: HTTP/1.0 needs no Host", "GET /file HTTP/1.0\r\n\r\n", 200},
-      {"9112 3: garbage", "\x16\x03\x01 hello\r\n\r\n", 501},
-      {"9112 3: no version, as of HTTP/0.9", "GET /file\r\n\r\n", 505},
-      {"9112 2.3: a version that is none", "GET /file HTTQ/1.1\r\n" + host + "\r\n", 400},
-      {"9110 2.5: HTTP/2.0", "GET /file HTTP/2.0\r\n" + host + "\r\n", 505},
-      {"9110 2.5: HTTP/3.0", "GET /file HTTP/3.0\r\n" + host + "\r\n", 505},
-      {"9113 3.4: HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
-      {"9112 5.1: a blank before the colon", "GET /file HTTP/1.1\r\nHost : test\r\n\r\n", 400},
-      {"9112 5.2: a folded line", "GET /file HTTP/1.1\r\n" + host + "A: b\r\n c\r\n\r\n", 200},
-      {"9112 6.3: both lengths",
-       "PUT /file HTTP/1.1\r\n" + host + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
-      {"9112 6.3: two different lengths",
-       "GET /file HTTP/1.1\r\n" + host + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
-      {"9112 6.3: a length that is none", "GET /file HTTP/1.1\r\n" + host + "Content-Length: +1\r\n\r\n", 400},
-      {"9112 6.3: a length that is too large for a number",
-       "GET /file HTTP/1.1\r\n" + host + "Content-Length: 99999999999999999999\r\n\r\n", 400},
-      {"9112 6.1: a coding nobody knows", "PUT /file HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n",
-       501},
-      {"9112 6.1: chunked is not the last",
-       "PUT /file HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked, gzip\r\n\r\n", 400},
-      {"9112 6.1: HTTP/1.0 has no codings", "PUT /file HTTP/1.0\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n",
-       400},
-      {"9110 9.1: a method that is none", "BREW /file HTTP/1.1\r\n" + host + "\r\n", 501},
-      {"9110 9.1: one that is not for files", "POST /file HTTP/1.1\r\n" + host + "Content-Length: 0\r\n\r\n", 405},
-      {"9110 9.3.6: CONNECT", "CONNECT test:80 HTTP/1.1\r\n" + host + "\r\n", 405},
-      {"9110 9.3.7: OPTIONS", "OPTIONS * HTTP/1.1\r\n" + host + "\r\n", 204},
-      {"9110 10.1.1: an expectation nobody knows", "GET /file HTTP/1.1\r\n" + host + "Expect: wonders\r\n\r\n", 417},
-      {"no uploads unless --writable", "PUT /file HTTP/1.1\r\n" + host + "Content-Length: 0\r\n\r\n", 405},
-      {"no removals unless --writable", "DELETE /file HTTP/1.1\r\n" + host + "\r\n", 405},
-      {"a target that is too long", "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\n" + host + "\r\n", 414},
-      {"a header that is too long", "GET /file HTTP/1.1\r\n" + host + "A: " + std::string(20000, 'a') + "\r\n\r\n",
-       431},
-      {"a long header that is not too long",
-       "GET /file HTTP/1.1\r\n" + host + "A: " + std::string(12000, 'a') + "\r\n\r\n", 200},
-      {"a name that is too long", "GET /" + std::string(300, 'a') + " HTTP/1.1\r\n" + host + "\r\n", 414},
-  };
-  for (const exchange& each : table) {
-    http_client client = server.connect();
-    client.send(each.request);
-    const http_answer answer = client.receive();
-    EXPECT_EQ(answer.status, each.status) << each.what;
-    if (answer.status == 405) {
-      EXPECT_EQ(answer.field("allow"), "GET, HEAD, OPTIONS") << each.what;
-    }
-    if (answer.field("connection") == "close") {
-      EXPECT_TRUE(client.ends()) << each.what;
-    }
-  }
-  std::string many;
-  for (int index = 0; index < 65; ++index) many.append("A").append(std::to_string(index)).append(": b\r\n");
-  EXPECT_EQ(server.ask("GET /file", many).status, 431) << "more fields than are taken";
-  server.stop();
-}
 
 TEST_F(FileServer, RefusesEveryWayOutOfItsRoot) {
   std::filesystem::create_directory(files.path("root"));
