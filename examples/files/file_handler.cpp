@@ -110,7 +110,7 @@ void file_handler::get(http_exchange_ptr exchange) {
     }
     path_.resize(path_.size() - 3);
     if (zipped != nullptr && !zipped->is_directory())
-      return answer_file(std::move(exchange), std::move(zipped), {type.name, true, true});
+      return answer_file(std::move(exchange), shared_.digests, std::move(zipped), {type.name, true, true});
   }
   get_plain(std::move(exchange));
 }
@@ -142,7 +142,7 @@ void file_handler::get_plain(http_exchange_ptr exchange) {
     return on_opened(std::move(exchange), std::move(file), error);
   }
   const media_type type = media_type_of(path_);
-  answer_file(std::move(exchange), std::move(file), {type.name, !type.compressed, false});
+  answer_file(std::move(exchange), shared_.digests, std::move(file), {type.name, !type.compressed, false});
 }
 
 void file_handler::on_opened(http_exchange_ptr exchange, opened file, int error) {
@@ -157,7 +157,7 @@ void file_handler::on_opened(http_exchange_ptr exchange, opened file, int error)
   if (slash) return refuse(std::move(exchange), ENOTDIR);
   files_.put(path_, file);
   const media_type type = media_type_of(path_);
-  answer_file(std::move(exchange), std::move(file), {type.name, !type.compressed, false});
+  answer_file(std::move(exchange), shared_.digests, std::move(file), {type.name, !type.compressed, false});
 }
 
 void file_handler::remove(http_exchange_ptr exchange) {

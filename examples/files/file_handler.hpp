@@ -4,6 +4,7 @@
 // Lifetime: what is shared must outlive it.
 #pragma once
 
+#include "files/file_digests.hpp"
 #include "files/open_files.hpp"
 #include "files/root_directory.hpp"
 #include "files/upload.hpp"
@@ -23,6 +24,7 @@ namespace slabbuf::examples {
 struct file_shared {
   const root_directory& root;
   upload_store& uploads;
+  file_digests& digests;
   const upload_limits& limits;
 };
 

@@ -42,14 +42,4 @@ open_file::open_file(unique_descriptor descriptor, const struct ::stat& status)
       compressed_tag_(tag_.substr(0, tag_.size() - 1) + "-gz\""),
       is_directory_(S_ISDIR(status.st_mode)) {}
 
-std::optional<sha256> open_file::digest() const {
-  const std::lock_guard lock(digest_mutex_);
-  return digest_;
-}
-
-void open_file::set_digest(const sha256& digest) const {
-  const std::lock_guard lock(digest_mutex_);
-  digest_ = digest;
-}
-
 }  // namespace slabbuf::examples
