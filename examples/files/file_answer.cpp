@@ -56,12 +56,16 @@ void answer_ranges(http_response& answer, const std::shared_ptr<const open_file>
   answer.body = http_body(file, std::move(pieces));
 }
 
+std::string_view tag_of(const open_file& file, const representation& is) noexcept {
+  return is.gzipped ? std::string_view(is.tag) : file.tag();
+}
+
 // What of it, when there is nothing against it. The digest has been added by then.
 void answer_content(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, const representation& is) {
   http_response& answer = exchange->response();
   const http_request& request = exchange->request();
   const auto range = request.method() == http_method::get ? request.field("range") : std::nullopt;
-  if (range && range_applies(request, {file->tag(is.gzipped), file->modified()})) {
+  if (range && range_applies(request, {tag_of(*file, is), file->modified()})) {
     const byte_ranges asked = parse_ranges(*range, file->size());
     if (asked.what == byte_ranges::kind::some) {
       if (is.gzipped) answer.add("Content-Encoding", "gzip");
@@ -106,7 +110,7 @@ class digest_answer final : public digest_waiter {
  private:
   http_exchange_ptr exchange_;
   std::shared_ptr<const open_file> file_;
-  const representation is_;  // whose texts are of static storage
+  const representation is_;
 };
 
 }  // namespace
@@ -115,7 +119,7 @@ void answer_file(http_exchange_ptr exchange, file_digests& digests, std::shared_
                  const representation& is) {
   http_response& answer = exchange->response();
   const http_request& request = exchange->request();
-  const std::string_view tag = file->tag(is.gzipped);
+  const std::string_view tag = tag_of(*file, is);
   answer.add("Last-Modified", file->last_modified());
   answer.add("ETag", tag);
   answer.add("Accept-Ranges", "bytes");

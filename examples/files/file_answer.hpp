@@ -19,6 +19,7 @@ struct representation {
   std::string_view media_type;  // of static storage
   bool varies = false;          // there may be another one, for whoever accepts gzip
   bool gzipped = false;         // this is that one
+  std::string tag = {};         // of that one; else the file's own is
 };
 
 /// All of it, what Range asks for, or why not.

@@ -43,8 +43,8 @@ class file_handler final : public http_handler {
   using opened = std::shared_ptr<const open_file>;
 
   void get(http_exchange_ptr exchange);
-  void get_plain(http_exchange_ptr exchange);
-  void on_opened(http_exchange_ptr exchange, opened file, int error);
+  opened open_now(const std::string& path);
+  void on_opened(http_exchange_ptr exchange, opened file, opened zipped, int error);
   void remove(http_exchange_ptr exchange);
   void sweep_later();
 

@@ -34,6 +34,14 @@ struct file_identity {
 /// which file it is.
 std::string entity_tag(const file_identity& identity);
 
+/// Of a file that is sent instead of `plain`, which it is the compressed form of: another one whenever either changes.
+std::string compressed_entity_tag(const file_identity& compressed, const file_identity& plain);
+
+/// Whether `compressed`, which lies beside `plain`, can be what that is now: it is not older.
+inline bool is_compressed_form(const file_identity& compressed, const file_identity& plain) noexcept {
+  return compressed.modified_ns >= plain.modified_ns;
+}
+
 class open_file : public http_file {
  public:
   /// `status` is the descriptor's. Throws std::bad_alloc.
@@ -43,8 +51,7 @@ class open_file : public http_file {
   std::uint64_t size() const noexcept { return identity_.size; }
   std::time_t modified() const noexcept { return modified_; }
   std::string_view last_modified() const noexcept { return text_of(last_modified_); }
-  /// Compressed, it is another representation of the path that it is served under: not the same tag, in any case.
-  std::string_view tag(bool compressed = false) const noexcept { return compressed ? compressed_tag_ : tag_; }
+  std::string_view tag() const noexcept { return tag_; }
   bool is_directory() const noexcept { return is_directory_; }
 
  private:
@@ -52,7 +59,6 @@ class open_file : public http_file {
   std::time_t modified_;
   http_date last_modified_;
   std::string tag_;
-  std::string compressed_tag_;
   bool is_directory_;
 };
 

@@ -79,5 +79,56 @@ TEST_F(FileServerCareful, ReadsNoMoreForDigestsWhenItEnds) {
   EXPECT_EQ(server.child().wait(), 0);
 }
 
+TEST_F(FileServerCareful, SendsACompressedFormOnlyOfWhatIsThereNow) {
+  files.write("s.css", "plain");
+  files.write("s.css.gz", "compressed");
+  files.write("alone.css.gz", "of nothing");
+  file_server server(files.path(""), {"--writable"});
+  const std::string gzip = "Accept-Encoding: gzip\r\n";
+  EXPECT_EQ(server.ask("GET /s.css", gzip).body, "compressed");
+  EXPECT_EQ(server.ask("GET /alone.css", gzip).status, 404);
+  EXPECT_EQ(server.put("/s.css", "another").status, 204);
+  const http_answer fresh = server.ask("GET /s.css", gzip);
+  EXPECT_EQ(fresh.body, "another");
+  EXPECT_EQ(fresh.field("content-encoding"), "");
+  EXPECT_EQ(server.put("/s.css.gz", "compressed anew").status, 204);
+  EXPECT_EQ(server.ask("GET /s.css", gzip).body, "compressed anew");
+  EXPECT_EQ(server.ask("DELETE /s.css").status, 204);
+  EXPECT_EQ(server.ask("GET /s.css", gzip).status, 404);
+  server.stop();
+}
+
+TEST_F(FileServerCareful, ReplacesWhatTheTagOfItsCompressedFormNames) {
+  files.write("s.css", "plain");
+  files.write("s.css.gz", "compressed");
+  file_server server(files.path(""), {"--writable"});
+  const std::string tag = server.ask("GET /s.css", "Accept-Encoding: gzip\r\n").field("etag");
+  EXPECT_EQ(server.put("/s.css", "other", "If-None-Match: " + tag + "\r\n").status, 412);
+  EXPECT_EQ(server.put("/s.css", "one", "If-Match: " + tag + "\r\n").status, 204);
+  EXPECT_EQ(server.put("/s.css", "two", "If-Match: " + tag + "\r\n").status, 412) << "lost update";
+  files.write("s.css.gz", "compressed");
+  const std::string next = server.ask("GET /s.css", "Accept-Encoding: gzip\r\n").field("etag");
+  // Whatever the clock says of the plain file.
+  const auto time = std::filesystem::last_write_time(files.path("s.css"));
+  files.write("s.css", "six");
+  std::filesystem::last_write_time(files.path("s.css"), time);
+  EXPECT_EQ(server.ask("DELETE /s.css", "If-Match: " + next + "\r\n").status, 412);
+  EXPECT_EQ(files.read("s.css"), "six");
+  server.stop();
+}
+
+TEST_F(FileServerCareful, DoesNotCallARefusalCompressed) {
+  files.write("s.css", "plain");
+  files.write("s.css.gz", "compressed");
+  file_server server(files.path(""));
+  const http_answer refused = server.ask("GET /s.css", "Accept-Encoding: gzip\r\nRange: bytes=100-\r\n");
+  EXPECT_EQ(refused.status, 416);
+  EXPECT_EQ(refused.field("content-encoding"), "");
+  const http_answer part = server.ask("GET /s.css", "Accept-Encoding: gzip\r\nRange: bytes=0-1\r\n");
+  EXPECT_EQ(part.body, "co");
+  EXPECT_EQ(part.field("content-encoding"), "gzip");
+  server.stop();
+}
+
 }  // namespace
 }  // namespace slabbuf
