@@ -146,6 +146,7 @@ class http_connection final : public http_exchange {
   void expires_after(phase next, std::chrono::steady_clock::duration time);
   std::chrono::seconds idle_time() const noexcept;
   void start_active();
+  void begin_head();
   void end_active() noexcept;
   tcp_socket& socket() noexcept;
 
