@@ -178,6 +178,34 @@ TEST_P(send_file_test, APeerThatHasGoneIsAnErrorAndNoSignal) {
   EXPECT_EQ(result->ec, asio::error::broken_pipe);
 }
 
+// In the midst of a call, which then says how much it did, while the signal comes all the same.
+TEST_P(send_file_test, APeerThatGoesMeanwhileIsAnErrorAndNoSignal) {
+  const file sent(pattern(large_bytes));
+  ASSERT_NE(std::signal(SIGPIPE, SIG_DFL), SIG_ERR);
+  for (int round = 0; round < 100; ++round) {
+    loopback_pair mine(context);
+    other_stream around{mine.near};
+    std::thread peer([&] {
+      char some[1000];
+      asio::error_code ec;
+      // Whoever has said goodbye is met with EPIPE, not with ECONNRESET.
+      mine.far.shutdown(loopback_pair::socket::shutdown_send);
+      asio::read(mine.far, asio::buffer(some), ec);
+      mine.reset_far();
+    });
+    result.reset();
+    context.restart();
+    if (GetParam()) {
+      net::async_send_file(mine.near, pool, sent.descriptor, 0, large_bytes, store());
+    } else {
+      net::async_send_file(around, pool, sent.descriptor, 0, large_bytes, store());
+    }
+    context.run();
+    peer.join();
+    ASSERT_TRUE(result->ec == asio::error::broken_pipe || result->ec == asio::error::connection_reset) << result->ec;
+  }
+}
+
 TEST_P(send_file_test, IsCancelledWhileItWaits) {
   const file sent(pattern(large_bytes));
   asio::cancellation_signal signal;

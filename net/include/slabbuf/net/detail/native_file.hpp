@@ -35,7 +35,7 @@ class sigpipe_blocker {
   sigpipe_blocker& operator=(const sigpipe_blocker&) = delete;
   ~sigpipe_blocker() {
     const int code = errno;
-    if (raised_ && !pending_before_) {
+    if (expected_ && !pending_before_) {
       const ::timespec at_once{};
       while (::sigtimedwait(&pipe_, nullptr, &at_once) < 0 && errno == EINTR) {
       }
@@ -44,14 +44,15 @@ class sigpipe_blocker {
     errno = code;
   }
 
-  /// A call has failed with EPIPE.
-  void raised() noexcept { raised_ = true; }
+  /// A call has not done all it was told to do: where the peer went in its midst, it says how much it did, not EPIPE,
+  /// and the signal has come all the same.
+  void expect() noexcept { expected_ = true; }
 
  private:
   ::sigset_t pipe_;
   ::sigset_t before_;
   bool pending_before_ = false;
-  bool raised_ = false;
+  bool expected_ = false;
 };
 
 /// Sends what the socket takes of `count` bytes of the file from `offset` on, without waiting for the socket; for the
@@ -63,6 +64,7 @@ inline std::size_t send_file_now(int socket, int file, std::uint64_t offset, std
   auto position = static_cast<::off_t>(offset);
   for (;;) {
     const ::ssize_t sent = ::sendfile(socket, file, &position, count);
+    if (sent < 0 ? errno == EPIPE : static_cast<std::size_t>(sent) < count) no_signal.expect();
     if (sent > 0) {
       ec.clear();
       return static_cast<std::size_t>(sent);
@@ -72,7 +74,6 @@ inline std::size_t send_file_now(int socket, int file, std::uint64_t offset, std
       return 0;
     }
     if (errno == EINTR) continue;
-    if (errno == EPIPE) no_signal.raised();
     ec.assign(errno == EAGAIN ? EWOULDBLOCK : errno, asio::error::get_system_category());
     return 0;
   }
