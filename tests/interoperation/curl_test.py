@@ -20,7 +20,8 @@ class Curl(ServedFiles):
         """Runs it with these arguments; returns what it writes to its output, and what it tells of each transfer."""
         done = subprocess.run(
             ['curl', '-q', '--silent', '--no-progress-meter', '--noproxy', '*', '--max-time', str(LIMIT_S),
-             '--cacert', self.certificate, '--write-out', '%{stderr}%{json}\n', *arguments], capture_output=True, timeout=2 * LIMIT_S, **options)
+             '--cacert', self.certificate, '--write-out', '%{stderr}%{json}\n', *arguments],
+            capture_output=True, timeout=2 * LIMIT_S, **options)
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stdout, [json.loads(line) for line in done.stderr.splitlines()]
 

@@ -25,7 +25,8 @@ def digest(content):
 
 
 class ServedFiles(unittest.TestCase):
-    """`content` is of the files in `root`, by name; `http` and `https` are where they are. `temporary` is a test's own."""
+    """`content` is of the files in `root`, by name; `http` and `https` are where they are. `temporary` is
+    a test's own."""
 
     @classmethod
     def setUpClass(cls):
