@@ -5,15 +5,7 @@
 #include <cstddef>
 #include <cstdlib>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SLABBUF_BENCH_MALLOC_IS_TAKEN
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SLABBUF_BENCH_MALLOC_IS_TAKEN
-#endif
-
+#include "support/sanitizers.hpp"
 namespace slabbuf::bench {
 namespace {
 
@@ -39,7 +31,7 @@ heap_use heap_use_of_this_thread() noexcept {
 
 }  // namespace slabbuf::bench
 
-#ifndef SLABBUF_BENCH_MALLOC_IS_TAKEN
+#ifndef SLABBUF_SANITIZED
 
 #include <dlfcn.h>
 

@@ -6,15 +6,14 @@
 #include "files/directory_page.hpp"
 #include "files/preconditions.hpp"
 #include "http/blocking_threads.hpp"
-#include "http/digest.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <exception>
 #include <new>
+#include <optional>
 #include <random>
 #include <span>
 #include <utility>
@@ -22,10 +21,6 @@
 
 namespace slabbuf::examples {
 namespace {
-
-// Of one turn on a blocking thread: others have theirs before the next.
-constexpr std::uint64_t digest_bytes_per_turn = std::uint64_t{8} << 20;
-constexpr std::size_t digest_bytes_per_read = std::size_t{64} << 10;
 
 void add_content_range(http_response& answer, const byte_range& range, std::uint64_t size) {
   fmt::format_to(fmt::appender(answer.fields), FMT_STRING("Content-Range: bytes {}-{}/{}\r\n"), range.offset,
@@ -61,14 +56,19 @@ void answer_ranges(http_response& answer, const std::shared_ptr<const open_file>
   answer.body = http_body(file, std::move(pieces));
 }
 
+std::string_view tag_of(const open_file& file, const representation& is) noexcept {
+  return is.gzipped ? std::string_view(is.tag) : file.tag();
+}
+
 // What of it, when there is nothing against it. The digest has been added by then.
 void answer_content(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, const representation& is) {
   http_response& answer = exchange->response();
   const http_request& request = exchange->request();
   const auto range = request.method() == http_method::get ? request.field("range") : std::nullopt;
-  if (range && range_applies(request, {file->tag(is.gzipped), file->modified()})) {
+  if (range && range_applies(request, {tag_of(*file, is), file->modified()})) {
     const byte_ranges asked = parse_ranges(*range, file->size());
     if (asked.what == byte_ranges::kind::some) {
+      if (is.gzipped) answer.add("Content-Encoding", "gzip");
       answer_ranges(answer, file, asked.ranges, is.media_type);
       return http_exchange::respond(std::move(exchange));
     }
@@ -77,6 +77,7 @@ void answer_content(http_exchange_ptr exchange, std::shared_ptr<const open_file>
       return http_exchange::respond(std::move(exchange), 416, "no byte of these ranges is in the file");
     }
   }
+  if (is.gzipped) answer.add("Content-Encoding", "gzip");
   answer.add("Content-Type", is.media_type);
   const std::uint64_t size = file->size();
   answer.body = http_body(std::move(file), 0, size);
@@ -95,52 +96,30 @@ bool wants_sha256(std::string_view field) noexcept {
   return false;
 }
 
-// Hashes a file, a turn at a time, and answers then.
-struct digest_job {
-  std::shared_ptr<const open_file> file;
-  representation is;  // whose texts are of static storage
-  sha256_hash hash;
-  std::uint64_t done = 0;
-  bool failed = false;
+// Answers when the digest is there, or is not to be had.
+class digest_answer final : public digest_waiter {
+ public:
+  digest_answer(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, const representation& is)
+      : exchange_(std::move(exchange)), file_(std::move(file)), is_(is) {}
 
-  bool turn() try {
-    std::vector<std::byte> bytes(digest_bytes_per_read);
-    const std::uint64_t end = std::min(file->size(), done + digest_bytes_per_turn);
-    while (done < end) {
-      const std::size_t part = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), end - done));
-      if (file->read(std::span(bytes).first(part), done) != http_file::read_status::all) return failed = true;
-      hash.update(std::span(bytes).first(part));
-      done += part;
-    }
-    if (done != file->size()) return false;
-    file->set_digest(hash.finish());
-    return true;
-  } catch (const std::exception& fault) {
-    spdlog::error("a digest failed: {}", fault.what());
-    return failed = true;
+  void on_digest(std::optional<sha256> digest) override {
+    if (digest) exchange_->response().add("Repr-Digest", digest_field(*digest));
+    answer_content(std::move(exchange_), std::move(file_), is_);
   }
 
-  static void run(std::unique_ptr<digest_job> job, http_exchange_ptr exchange) {
-    blocking_threads& threads = exchange->threads();
-    asio::io_context& home = exchange->context();
-    digest_job& self = *job;
-    threads.run(
-        home, [&self] { return self.turn(); },
-        [job = std::move(job), exchange = std::move(exchange)](bool over) mutable {
-          if (!over) return run(std::move(job), std::move(exchange));
-          if (job->failed) return http_exchange::respond(std::move(exchange), 500, "the file cannot be read");
-          exchange->response().add("Repr-Digest", digest_field(*job->file->digest()));
-          answer_content(std::move(exchange), std::move(job->file), job->is);
-        });
-  }
+ private:
+  http_exchange_ptr exchange_;
+  std::shared_ptr<const open_file> file_;
+  const representation is_;
 };
 
 }  // namespace
 
-void answer_file(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, const representation& is) {
+void answer_file(http_exchange_ptr exchange, file_digests& digests, std::shared_ptr<const open_file> file,
+                 const representation& is) {
   http_response& answer = exchange->response();
   const http_request& request = exchange->request();
-  const std::string_view tag = file->tag(is.gzipped);
+  const std::string_view tag = tag_of(*file, is);
   answer.add("Last-Modified", file->last_modified());
   answer.add("ETag", tag);
   answer.add("Accept-Ranges", "bytes");
@@ -151,16 +130,10 @@ void answer_file(http_exchange_ptr exchange, std::shared_ptr<const open_file> fi
     case precondition::failed:
       return http_exchange::respond(std::move(exchange), 412, "the file is not the one that is meant");
   }
-  if (is.gzipped) answer.add("Content-Encoding", "gzip");
   if (wants_sha256(request.field_or_empty("want-repr-digest"))) {
-    if (const auto digest = file->digest()) {
-      answer.add("Repr-Digest", digest_field(*digest));
-    } else {
-      auto job = std::make_unique<digest_job>();
-      job->file = std::move(file);
-      job->is = is;
-      return digest_job::run(std::move(job), std::move(exchange));
-    }
+    asio::io_context& home = exchange->context();
+    auto waiter = std::make_unique<digest_answer>(std::move(exchange), file, is);
+    return digests.ask(std::move(file), home, std::move(waiter));
   }
   answer_content(std::move(exchange), std::move(file), is);
 }

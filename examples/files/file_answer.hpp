@@ -3,6 +3,7 @@
 // Threads: that of the connection.
 #pragma once
 
+#include "files/file_digests.hpp"
 #include "files/open_file.hpp"
 #include "files/root_directory.hpp"
 #include "http/http_exchange.hpp"
@@ -18,10 +19,12 @@ struct representation {
   std::string_view media_type;  // of static storage
   bool varies = false;          // there may be another one, for whoever accepts gzip
   bool gzipped = false;         // this is that one
+  std::string tag = {};         // of that one; else the file's own is
 };
 
 /// All of it, what Range asks for, or why not.
-void answer_file(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, const representation& is);
+void answer_file(http_exchange_ptr exchange, file_digests& digests, std::shared_ptr<const open_file> file,
+                 const representation& is);
 
 /// As JSON when that is what the client accepts, else as a page.
 void answer_directory(http_exchange_ptr exchange, const root_directory& root,

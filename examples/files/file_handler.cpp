@@ -114,55 +114,57 @@ void file_handler::handle(http_exchange_ptr exchange) {
   remove(std::move(exchange));
 }
 
+// Without waiting; null and errno, EAGAIN when it is not in memory.
+auto file_handler::open_now(const std::string& path) -> opened {
+  if (opened known = files_.find(path)) return known;
+  opened file = open_to_read(shared_.root, path.c_str(), true);
+  const int error = errno;
+  if (file != nullptr && !file->is_directory()) files_.put(path, file);
+  errno = error;
+  return file;
+}
+
 // A .gz beside the file is what whoever accepts gzip gets.
 void file_handler::get(http_exchange_ptr exchange) {
   if (is_temporary_name(last_name(path_))) return refuse(std::move(exchange), ENOENT);
-  const media_type type = media_type_of(path_);
-  if (!type.compressed && !path_.empty() && path_.back() != '/' && accepts_gzip(exchange->request())) {
+  const bool wants_zipped = !media_type_of(path_).compressed && !path_.empty() && path_.back() != '/' &&
+                            accepts_gzip(exchange->request());
+  opened file = open_now(path_);
+  int error = errno;
+  bool cold = file == nullptr && error == EAGAIN;
+  opened zipped;
+  if (wants_zipped && file != nullptr && !file->is_directory()) {
     path_ += ".gz";
-    opened zipped = files_.find(path_);
-    if (zipped == nullptr) {
-      zipped = open_to_read(shared_.root, path_.c_str(), true);
-      if (zipped != nullptr && !zipped->is_directory()) files_.put(path_, zipped);
-    }
+    zipped = open_now(path_);
+    cold = zipped == nullptr && errno == EAGAIN;
     path_.resize(path_.size() - 3);
-    if (zipped != nullptr && !zipped->is_directory())
-      return answer_file(std::move(exchange), std::move(zipped), {type.name, true, true});
   }
-  get_plain(std::move(exchange));
+  if (!cold) return on_opened(std::move(exchange), std::move(file), std::move(zipped), error);
+  // A path is not in memory: another thread waits for the disk.
+  struct result {
+    opened file;
+    opened zipped;
+    int error;
+  };
+  blocking_threads& threads = exchange->threads();
+  asio::io_context& home = exchange->context();
+  threads.run(
+      home,
+      [&root = shared_.root, path = path_, wants_zipped] {
+        result found{open_to_read(root, path.c_str(), false), nullptr, errno};
+        if (wants_zipped && found.file != nullptr && !found.file->is_directory())
+          found.zipped = open_to_read(root, (path + ".gz").c_str(), false);
+        return found;
+      },
+      [this, path = path_, exchange = std::move(exchange)](result found) mutable {
+        path_ = path;
+        if (found.file != nullptr && !found.file->is_directory()) files_.put(path_, found.file);
+        if (found.zipped != nullptr && !found.zipped->is_directory()) files_.put(path_ + ".gz", found.zipped);
+        on_opened(std::move(exchange), std::move(found.file), std::move(found.zipped), found.error);
+      });
 }
 
-void file_handler::get_plain(http_exchange_ptr exchange) {
-  opened file = files_.find(path_);
-  if (file == nullptr) {
-    file = open_to_read(shared_.root, path_.c_str(), true);
-    const int error = errno;
-    if (file == nullptr && error == EAGAIN) {
-      // The path is not in memory: another thread waits for the disk.
-      struct result {
-        opened file;
-        int error;
-      };
-      blocking_threads& threads = exchange->threads();
-      asio::io_context& home = exchange->context();
-      return threads.run(
-          home,
-          [&root = shared_.root, path = path_] {
-            opened found = open_to_read(root, path.c_str(), false);
-            return result{std::move(found), errno};
-          },
-          [this, path = path_, exchange = std::move(exchange)](result found) mutable {
-            path_ = path;
-            on_opened(std::move(exchange), std::move(found.file), found.error);
-          });
-    }
-    return on_opened(std::move(exchange), std::move(file), error);
-  }
-  const media_type type = media_type_of(path_);
-  answer_file(std::move(exchange), std::move(file), {type.name, !type.compressed, false});
-}
-
-void file_handler::on_opened(http_exchange_ptr exchange, opened file, int error) {
+void file_handler::on_opened(http_exchange_ptr exchange, opened file, opened zipped, int error) {
   if (file == nullptr) return refuse(std::move(exchange), error);
   const bool slash = path_.empty() || path_.back() == '/';
   if (file->is_directory()) {
@@ -172,9 +174,12 @@ void file_handler::on_opened(http_exchange_ptr exchange, opened file, int error)
     return http_exchange::respond(std::move(exchange), 301, "this is a directory");
   }
   if (slash) return refuse(std::move(exchange), ENOTDIR);
-  files_.put(path_, file);
   const media_type type = media_type_of(path_);
-  answer_file(std::move(exchange), std::move(file), {type.name, !type.compressed, false});
+  if (zipped != nullptr && !zipped->is_directory() && is_compressed_form(zipped->identity(), file->identity())) {
+    const representation is{type.name, true, true, compressed_entity_tag(zipped->identity(), file->identity())};
+    return answer_file(std::move(exchange), shared_.digests, std::move(zipped), is);
+  }
+  answer_file(std::move(exchange), shared_.digests, std::move(file), {type.name, !type.compressed, false});
 }
 
 void file_handler::remove(http_exchange_ptr exchange) {

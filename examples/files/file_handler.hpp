@@ -4,6 +4,7 @@
 // Lifetime: what is shared must outlive it.
 #pragma once
 
+#include "files/file_digests.hpp"
 #include "files/open_files.hpp"
 #include "files/root_directory.hpp"
 #include "files/upload.hpp"
@@ -23,6 +24,7 @@ namespace slabbuf::examples {
 struct file_shared {
   const root_directory& root;
   upload_store& uploads;
+  file_digests& digests;
   const upload_limits& limits;
 };
 
@@ -41,8 +43,8 @@ class file_handler final : public http_handler {
   using opened = std::shared_ptr<const open_file>;
 
   void get(http_exchange_ptr exchange);
-  void get_plain(http_exchange_ptr exchange);
-  void on_opened(http_exchange_ptr exchange, opened file, int error);
+  opened open_now(const std::string& path);
+  void on_opened(http_exchange_ptr exchange, opened file, opened zipped, int error);
   void remove(http_exchange_ptr exchange);
   void sweep_later();
 

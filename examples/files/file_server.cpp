@@ -89,8 +89,6 @@ int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoi
   raise_descriptor_limit();
   // A file that may not grow any more is an error of the write, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
-  // A client that has gone, too: sendfile(2) knows no MSG_NOSIGNAL.
-  std::signal(SIGPIPE, SIG_IGN);
   // Before OpenSSL does anything.
   slabbuf::concurrent_pool* const openssl_memory =
       options.certificate ? &slabbuf::net::install_openssl_allocator() : nullptr;
@@ -148,6 +146,10 @@ int main(int argument_count, char** arguments) {
       "second "
       "one cuts them), then it exits. SIGHUP reads the certificate again, for connections from then on.",
       "file_server");
+  app.footer(fmt::format(
+      "Whoever wants a digest (Want-Repr-Digest) is told SHA-256, but of files larger than {}, or while as much is being "
+      "read for others: then the file comes without.",
+      format_size(file_digests::bytes_max)));
   app.add_option("--root", options.root, "Directory to serve")->required()->type_name("DIR");
   asio::ip::tcp::endpoint http(asio::ip::address_v4::loopback(), 8080);
   asio::ip::tcp::endpoint https;

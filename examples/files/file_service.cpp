@@ -16,7 +16,7 @@ file_service::file_service(const file_options& options)
       buffers_({.budget_bytes_max = options.budget_bytes_max}),
       uploads_(root_),
       server_(http_options_for(options), buffers_, threads_, [this](asio::io_context& context) {
-        return std::make_unique<file_handler>(context, file_shared{root_, uploads_, limits_});
+        return std::make_unique<file_handler>(context, file_shared{root_, uploads_, digests_, limits_});
       }) {}
 
 http_options file_service::http_options_for(const file_options& options) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "common/reloadable_tls_context.hpp"
+#include "files/file_digests.hpp"
 #include "files/root_directory.hpp"
 #include "files/upload.hpp"
 #include "files/upload_store.hpp"
@@ -39,7 +40,10 @@ class file_service {
   /// Removes what uploads have left that were cut off, and starts the threads.
   void start();
   void run() { server_.run(); }
-  void drain() { server_.drain(); }
+  void drain() {
+    digests_.stop();
+    server_.drain();
+  }
 
   /// Forgets uploads that nobody resumes. Waits for the disk.
   void sweep() { uploads_.sweep(); }
@@ -55,6 +59,7 @@ class file_service {
   concurrent_pool buffers_;
   std::optional<reloadable_tls_context> tls_;
   blocking_threads threads_;
+  file_digests digests_{threads_};
   upload_store uploads_;
   http_server server_;
 };

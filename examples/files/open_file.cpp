@@ -19,6 +19,12 @@ constexpr std::uint64_t mixed(std::uint64_t word) noexcept {
   return word ^ (word >> 31);
 }
 
+// Which file it is, because two that replace each other may have been written within one tick of the clock. Mixed
+// with its time of change, because nobody outside needs to know the number itself.
+std::uint64_t which(const file_identity& identity) noexcept {
+  return mixed(identity.inode ^ mixed(static_cast<std::uint64_t>(identity.changed_ns)));
+}
+
 }  // namespace
 
 file_identity file_identity::of(const struct ::stat& status) noexcept {
@@ -27,10 +33,13 @@ file_identity file_identity::of(const struct ::stat& status) noexcept {
 }
 
 std::string entity_tag(const file_identity& identity) {
-  // Which file it is, because two that replace each other may have been written within one tick of the clock. Mixed
-  // with its time of change, because nobody outside needs to know the number itself.
-  const std::uint64_t which = mixed(identity.inode ^ mixed(static_cast<std::uint64_t>(identity.changed_ns)));
-  return fmt::format("\"{:x}-{:x}-{:x}\"", identity.size, static_cast<std::uint64_t>(identity.modified_ns), which);
+  return fmt::format("\"{:x}-{:x}-{:x}\"", identity.size, static_cast<std::uint64_t>(identity.modified_ns),
+                     which(identity));
+}
+
+std::string compressed_entity_tag(const file_identity& compressed, const file_identity& plain) {
+  const std::string tag = entity_tag(compressed);
+  return fmt::format("{}-{:x}-gz\"", std::string_view(tag).substr(0, tag.size() - 1), which(plain));
 }
 
 open_file::open_file(unique_descriptor descriptor, const struct ::stat& status)
@@ -39,17 +48,6 @@ open_file::open_file(unique_descriptor descriptor, const struct ::stat& status)
       modified_(status.st_mtim.tv_sec),
       last_modified_(format_http_date(modified_)),
       tag_(entity_tag(identity_)),
-      compressed_tag_(tag_.substr(0, tag_.size() - 1) + "-gz\""),
       is_directory_(S_ISDIR(status.st_mode)) {}
-
-std::optional<sha256> open_file::digest() const {
-  const std::lock_guard lock(digest_mutex_);
-  return digest_;
-}
-
-void open_file::set_digest(const sha256& digest) const {
-  const std::lock_guard lock(digest_mutex_);
-  digest_ = digest;
-}
 
 }  // namespace slabbuf::examples

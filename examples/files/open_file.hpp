@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: MIT
 // An open file of the root, with all that answers say of it: made once, used by every request until the file changes.
-// Threads: any; immutable but for the digest, which is set once.
+// Threads: any; immutable.
 // Lifetime: shared by caches and answers.
 #pragma once
 
-#include "http/digest.hpp"
 #include "http/http_date.hpp"
 #include "http/http_file.hpp"
 
 #include <sys/stat.h>
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
-#include <mutex>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,12 +27,20 @@ struct file_identity {
   std::int64_t changed_ns = 0;
 
   static file_identity of(const struct ::stat& status) noexcept;
-  bool operator==(const file_identity&) const = default;
+  auto operator<=>(const file_identity&) const = default;
 };
 
 /// "1f4-17c9a3b2e5d1f000-92c8e00b7d1f4a11", in quotes: a strong validator (RFC 9110, 8.8.3) of size, both times and
 /// which file it is.
 std::string entity_tag(const file_identity& identity);
+
+/// Of a file that is sent instead of `plain`, which it is the compressed form of: another one whenever either changes.
+std::string compressed_entity_tag(const file_identity& compressed, const file_identity& plain);
+
+/// Whether `compressed`, which lies beside `plain`, can be what that is now: it is not older.
+inline bool is_compressed_form(const file_identity& compressed, const file_identity& plain) noexcept {
+  return compressed.modified_ns >= plain.modified_ns;
+}
 
 class open_file : public http_file {
  public:
@@ -45,23 +51,15 @@ class open_file : public http_file {
   std::uint64_t size() const noexcept { return identity_.size; }
   std::time_t modified() const noexcept { return modified_; }
   std::string_view last_modified() const noexcept { return text_of(last_modified_); }
-  /// Compressed, it is another representation of the path that it is served under: not the same tag, in any case.
-  std::string_view tag(bool compressed = false) const noexcept { return compressed ? compressed_tag_ : tag_; }
+  std::string_view tag() const noexcept { return tag_; }
   bool is_directory() const noexcept { return is_directory_; }
-
-  /// Of all its bytes, when somebody has asked before.
-  std::optional<sha256> digest() const;
-  void set_digest(const sha256& digest) const;
 
  private:
   file_identity identity_;
   std::time_t modified_;
   http_date last_modified_;
   std::string tag_;
-  std::string compressed_tag_;
   bool is_directory_;
-  mutable std::mutex digest_mutex_;  // guards digest_
-  mutable std::optional<sha256> digest_;
 };
 
 }  // namespace slabbuf::examples

@@ -64,18 +64,47 @@ upload_result upload_store::find_place(const std::string& path, place& found) co
   return {};
 }
 
+namespace {
+
+bool find_status(const root_directory& root, const std::string& path, struct ::stat& status) {
+  const unique_descriptor file = root.open(path.c_str(), O_PATH);
+  return file && ::fstat(file.get(), &status) == 0;
+}
+
+// What the path may be called by those who have got it: as it is and, where there is one, in its compressed form.
+struct current_tags {
+  std::string plain;
+  std::string compressed;
+
+  bool match(std::string_view list, bool weakly) const noexcept {
+    return tag_matches(list, plain, weakly) || tag_matches(list, compressed, weakly);
+  }
+};
+
+current_tags tags_of(const root_directory& root, const std::string& path, const file_identity& plain) {
+  current_tags tags{entity_tag(plain), {}};
+  struct ::stat status {};
+  if (find_status(root, path + ".gz", status) && S_ISREG(status.st_mode)) {
+    const file_identity compressed = file_identity::of(status);
+    if (is_compressed_form(compressed, plain)) tags.compressed = compressed_entity_tag(compressed, plain);
+  }
+  return tags;
+}
+
+}  // namespace
+
 int upload_store::check(const std::string& path, const upload_conditions& conditions) const {
   struct ::stat status {};
-  std::string tag;
-  const unique_descriptor file = root_.open(path.c_str(), O_PATH);
-  if (file && ::fstat(file.get(), &status) == 0) tag = entity_tag(file_identity::of(status));
+  const bool exists = find_status(root_, path, status);
+  const bool names_tags = conditions.if_match || conditions.if_none_match;
+  const current_tags tags = exists && names_tags ? tags_of(root_, path, file_identity::of(status)) : current_tags{};
   if (conditions.if_match) {
-    if (!tag_matches(*conditions.if_match, tag, false)) return 412;
-  } else if (conditions.if_unmodified_since && !tag.empty()) {
+    if (!tags.match(*conditions.if_match, false)) return 412;
+  } else if (conditions.if_unmodified_since && exists) {
     const auto date = parse_http_date(*conditions.if_unmodified_since);
     if (date && status.st_mtim.tv_sec > *date) return 412;
   }
-  if (conditions.if_none_match && tag_matches(*conditions.if_none_match, tag, true)) return 412;
+  if (conditions.if_none_match && tags.match(*conditions.if_none_match, true)) return 412;
   return 0;
 }
 

@@ -71,8 +71,6 @@ class http_connection final : public http_exchange {
     buffer output;              // to be sent, from output_from on
     std::size_t output_from = 0;
     std::size_t progress_bytes = 0;  // of the body, since its deadline was set
-    std::uint64_t warm_from = 0;     // from here until there, the file was found in memory
-    std::uint64_t warm_until = 0;
     bool head_written = false;
     bool closes = false;  // this is the last answer
     bool body_begun = false;
@@ -113,7 +111,7 @@ class http_connection final : public http_exchange {
   static void finish(pointer self);
 
   // Its body (http_connection_body.hpp).
-  void do_read_body(http_exchange_ptr self) override;
+  void do_read_body(http_exchange_ptr exchange) override;
   static void decode(pointer self);
   static void receive_body(pointer self);
   static void on_body_bytes(pointer self, asio::error_code ec, buffer received);
@@ -121,13 +119,11 @@ class http_connection final : public http_exchange {
 
   // The answer (http_connection_send.hpp).
   enum class filled : std::uint8_t { yes, cold, broken };
-  void do_respond(http_exchange_ptr self) override;
+  void do_respond(http_exchange_ptr exchange) override;
   static void send(pointer self);
   static void send_blocks(pointer self);
-  enum class sent : std::uint8_t { all, blocked, failed, turn_over, cold };
+  enum class sent : std::uint8_t { all, blocked, failed };
   sent send_output();
-  sent send_file_part();
-  bool knows_to_be_warm(std::uint64_t offset, std::uint64_t count);
   std::size_t block_bytes_wanted() const;
   bool next_is_sent_by_system() const;
   bool take_output_block();
@@ -137,7 +133,8 @@ class http_connection final : public http_exchange {
   static void wait_until_writable(pointer self);
   static void write_output(pointer self);
   static void read_cold(pointer self);
-  static void warm_cold(pointer self);
+  static void send_file_part(pointer self);
+  static void warm_cold(pointer self, std::size_t count);
   void file_failed() const;
 
   static void close_gracefully(pointer self);
@@ -149,6 +146,7 @@ class http_connection final : public http_exchange {
   void expires_after(phase next, std::chrono::steady_clock::duration time);
   std::chrono::seconds idle_time() const noexcept;
   void start_active();
+  void begin_head();
   void end_active() noexcept;
   tcp_socket& socket() noexcept;
 

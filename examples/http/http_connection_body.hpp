@@ -71,8 +71,9 @@ void http_connection<Stream>::decode(pointer self) {
     now.body_complete = true;
     if (rest_bytes != 0) {
       // The next request, in the block that is given away now. Where there is no room for it, the client has to repeat
-      // it.
-      now.input = connection.buffers().try_acquire(rest_bytes);
+      // it, and so it has where there is more than a head.
+      if (rest_bytes <= connection.shard_.shared_.options.limits.head_bytes_max)
+        now.input = connection.buffers().try_acquire(rest_bytes);
       if (now.input) {
         std::memcpy(now.input.data(), std::as_const(piece).data() + rest_from, rest_bytes);
       } else {
@@ -98,8 +99,10 @@ void http_connection<Stream>::receive_body(pointer self) {
     connection.expires_after(phase::body, limits.body_timeout);
     now.progress_bytes = 0;
   }
-  net::async_read_some(connection.stream_, connection.buffers(), bound(std::move(self), &on_body_bytes),
-                       body_bytes_per_read);
+  // What is behind the body stays in the socket, where the head says how long the body is.
+  const std::size_t most =
+      static_cast<std::size_t>(std::min<std::uint64_t>(body_bytes_per_read, now.parser.body_bytes_left()));
+  net::async_read_some(connection.stream_, connection.buffers(), bound(std::move(self), &on_body_bytes), most);
 }
 
 template <class Stream>

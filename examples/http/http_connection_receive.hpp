@@ -124,7 +124,16 @@ void http_connection<Stream>::begin_request(http_connection& self, buffer receiv
   self.start_active();
   self.shard_.counters_.received_bytes.add(received.size());
   self.current()->input = std::move(received);
-  self.current()->parser.begin(self.current()->request, self.shard_.shared_.options.limits.target_bytes_max);
+  self.begin_head();
+}
+
+// From the first byte of the head on.
+template <class Stream>
+void http_connection<Stream>::begin_head() {
+  active& now = *current();
+  const http_limits& limits = shard_.shared_.options.limits;
+  now.parser.begin(now.request, limits.head_bytes_max, limits.target_bytes_max);
+  now.input_from = now.head_from;
 }
 
 // Parses what has come, and has it answered. A loop, not a recursion: a client may send a thousand requests at once.
@@ -138,8 +147,9 @@ void http_connection<Stream>::serve(pointer self) {
       connection.phase_ = phase::working;
       return asio::post(shard.context_, bound(std::move(self), [](pointer next) { serve(std::move(next)); }));
     }
-    const char* const block = reinterpret_cast<const char*>(std::as_const(now.input).data());
-    const auto progress = now.parser.parse_head(block, now.input_from, now.input.size());
+    const char* const head = reinterpret_cast<const char*>(std::as_const(now.input).data()) + now.head_from;
+    const auto progress =
+        now.parser.parse_head(head, now.input_from - now.head_from, now.input.size() - now.head_from);
     if (progress == http_parser::progress::more) {
       now.input_from = now.input.size();
       return receive_more_of_head(std::move(self));
@@ -151,7 +161,7 @@ void http_connection<Stream>::serve(pointer self) {
       shard.served_ = &connection;
       refuse(std::move(self), now.parser.status(), now.parser.why());
     } else {
-      now.input_from = now.parser.consumed();
+      now.input_from = now.head_from + now.parser.consumed();
       shard.served_ = &connection;
       shard.handler_->handle(std::move(self));
     }
@@ -173,10 +183,6 @@ void http_connection<Stream>::receive_more_of_head(pointer self) {
   http_connection& connection = *self;
   active& now = *connection.current();
   const http_limits& limits = connection.shard_.shared_.options.limits;
-  if (now.input.size() - now.head_from >= limits.head_bytes_max) {
-    ++connection.request_count_;
-    return refuse(std::move(self), 431, "the header is longer than this server takes");
-  }
   if (!connection.make_room()) return refuse(std::move(self), 503, "there is no memory for a header this long");
   // One deadline for all of the head, however many pieces it comes in.
   if (connection.phase_ != phase::head) connection.expires_after(phase::head, limits.head_timeout);
@@ -212,8 +218,7 @@ bool http_connection<Stream>::make_room() {
     now.input = std::move(larger);
   }
   now.head_from = 0;
-  now.parser.begin(now.request, shard_.shared_.options.limits.target_bytes_max);
-  now.input_from = 0;
+  begin_head();
   return true;
 }
 
@@ -234,8 +239,8 @@ void http_connection<Stream>::finish(pointer self) {
   connection.start_active();
   active& next = *connection.current();
   next.input = std::move(rest);
-  next.input_from = next.head_from = from;
-  next.parser.begin(next.request, connection.shard_.shared_.options.limits.target_bytes_max);
+  next.head_from = from;
+  connection.begin_head();
   connection.expires_after(phase::working, connection.shard_.shared_.options.limits.head_timeout);
   if (connection.shard_.served_ == &connection) {
     connection.shard_.returned_ = std::move(self);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-// http_connection: the answer, block by block, or by sendfile(2).
+// http_connection: the answer, block by block, or by the system.
 // Included by http_connection.cpp alone.
 //
-//     plain:  | head, small parts of the file | one block, one send    large parts: sendfile, straight from the page
-//     cache TLS:    | head, file ............       | blocks of up to 128 KiB, each encrypted and sent before the next
-//     is taken
+//     plain  | head, small parts of the file | one block, one send; large parts by net::async_send_file
+//     TLS    | head, file ................   | blocks of up to 128 KiB, each encrypted and sent before the next one
 //
 // The file is read without waiting; what is not in memory is read, or fetched, by another thread.
 #pragma once
@@ -16,7 +15,6 @@
 #include <slabbuf/net/net.hpp>
 
 #include <spdlog/spdlog.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <asio/bind_executor.hpp>
 #include <asio/error.hpp>
@@ -31,10 +29,9 @@ namespace slabbuf::examples {
 // Parts of a file as large as this are sent by the system, where there is no TLS; smaller ones cost less as bytes in a
 // block, behind the head (bench/files).
 inline constexpr std::uint64_t send_file_bytes_least = std::uint64_t{64} << 10;
-// One call of sendfile(2): so much that the peer can drain the socket meanwhile (as net::async_write).
-inline constexpr std::uint64_t send_file_bytes_per_call = std::uint64_t{256} << 10;
-// After these, other connections have their turn.
-inline constexpr std::uint64_t send_file_bytes_per_turn = std::uint64_t{2} << 20;
+// Looked for in memory and sent at once: so much that the peer can drain the socket meanwhile, and so little that a
+// slow one takes it before it counts as idle (4 KiB a second where idle is 60 seconds).
+inline constexpr std::uint64_t send_file_bytes_max = std::uint64_t{256} << 10;
 inline constexpr std::size_t output_bytes_max = std::size_t{128} << 10;
 
 template <class Stream>
@@ -99,15 +96,7 @@ void http_connection<Stream>::send(pointer self) {
     }
     const bool silent = now.request.method() == http_method::head || now.response.status == 304;
     if (now.head_written && (silent || now.response.body.left() == 0)) return finish(std::move(self));
-    if (now.head_written && connection.next_is_sent_by_system()) {
-      switch (connection.send_file_part()) {
-        case sent::all: continue;
-        case sent::cold: return warm_cold(std::move(self));
-        case sent::blocked:
-        case sent::turn_over: return wait_until_writable(std::move(self));
-        case sent::failed: return;
-      }
-    }
+    if (now.head_written && connection.next_is_sent_by_system()) return send_file_part(std::move(self));
     if (!now.output && !connection.take_output_block()) return wait_for_block(std::move(self));
     switch (connection.fill()) {
       case filled::yes: break;
@@ -152,46 +141,19 @@ bool http_connection<Stream>::next_is_sent_by_system() const {
 }
 
 template <class Stream>
-auto http_connection<Stream>::send_file_part() -> sent {
-  http_body& body = current()->response.body;
-  std::uint64_t turn_bytes = 0;
-  while (next_is_sent_by_system()) {
-    if (turn_bytes >= send_file_bytes_per_turn) return sent::turn_over;
-    const std::uint64_t count = std::min(body.next_count(), send_file_bytes_per_call);
-    if (!knows_to_be_warm(body.next_offset(), count)) return sent::cold;
-    auto offset = static_cast<::off_t>(body.next_offset());
-    const ::ssize_t taken =
-        ::sendfile(socket().native_handle(), body.file()->descriptor(), &offset, static_cast<std::size_t>(count));
-    if (taken < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN) return sent::blocked;
-      if (errno == EIO) file_failed();
-      return sent::failed;
-    }
-    if (taken == 0) {
-      file_failed();
-      return sent::failed;
-    }
-    body.take(static_cast<std::uint64_t>(taken));
-    turn_bytes += static_cast<std::uint64_t>(taken);
-    shard_.counters_.sent_bytes.add(static_cast<std::uint64_t>(taken));
-    if (static_cast<std::uint64_t>(taken) < count) return sent::blocked;
-  }
-  return sent::all;
-}
-
-// Looks at bytes of the file that were not looked at before: the socket may have taken a part of them.
-template <class Stream>
-bool http_connection<Stream>::knows_to_be_warm(std::uint64_t offset, std::uint64_t count) {
-  active& now = *current();
-  if (offset < now.warm_from || offset > now.warm_until) now.warm_until = offset;
-  now.warm_from = offset;
-  const std::uint64_t end = offset + count;
-  if (now.warm_until < end) {
-    if (!now.response.body.file()->is_warm(now.warm_until, end - now.warm_until)) return false;
-    now.warm_until = end;
-  }
-  return true;
+void http_connection<Stream>::send_file_part(pointer self) {
+  http_connection& connection = *self;
+  http_body& body = connection.current()->response.body;
+  const auto count = static_cast<std::size_t>(std::min(body.next_count(), send_file_bytes_max));
+  if (!body.file()->is_warm(body.next_offset(), count)) return warm_cold(std::move(self), count);
+  connection.expires_after(phase::sending, connection.idle_time());
+  net::async_send_file(connection.socket(), connection.buffers(), body.file()->descriptor(), body.next_offset(), count,
+                       bound(std::move(self), [](pointer next, asio::error_code ec, std::size_t bytes) {
+                         next->shard_.counters_.sent_bytes.add(bytes);
+                         next->current()->response.body.take(bytes);
+                         if (ec == asio::error::eof || ec.value() == EIO) return next->file_failed();
+                         if (!ec) send(std::move(next));
+                       }));
 }
 
 // As large as what will be put into it.
@@ -316,15 +278,15 @@ void http_connection<Stream>::read_cold(pointer self) {
       });
 }
 
-// Another thread fetches what sendfile(2) would have waited for.
+// Another thread fetches what the system would have waited for.
 template <class Stream>
-void http_connection<Stream>::warm_cold(pointer self) {
+void http_connection<Stream>::warm_cold(pointer self, std::size_t count) {
   http_connection& connection = *self;
   const http_body& body = connection.current()->response.body;
   connection.phase_ = phase::working;
   connection.threads().run(
       connection.context(),
-      [file = body.file(), offset = body.next_offset(), count = std::min(body.next_count(), send_file_bytes_per_call)] {
+      [file = body.file(), offset = body.next_offset(), count] {
         file->warm(offset, count);
         return true;
       },

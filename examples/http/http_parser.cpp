@@ -11,9 +11,9 @@ namespace slabbuf::examples {
 struct http_parser::callbacks {
   static http_parser& of(llhttp_t* parser) noexcept { return *static_cast<http_parser*>(parser->data); }
 
-  // Parts of one text are side by side in the block: the first one says where it begins.
+  // Parts of one text are side by side in the head: the first one says where it begins. That fits: begin() sees to it.
   static void extend(http_parser& self, http_text_place& place, const char* at, std::size_t length) noexcept {
-    if (place.length == 0) place.position = static_cast<std::uint16_t>(at - self.block_);
+    if (place.length == 0) place.position = static_cast<std::uint16_t>(at - self.head_);
     place.length = static_cast<std::uint16_t>(place.length + length);
   }
 
@@ -119,13 +119,14 @@ bool is_host(std::string_view value) noexcept {
 
 }  // namespace
 
-void http_parser::begin(http_request& request, std::size_t target_bytes_max) noexcept {
+void http_parser::begin(http_request& request, std::size_t head_bytes_max, std::size_t target_bytes_max) noexcept {
   llhttp_init(&llhttp_, HTTP_REQUEST, callbacks::of_head());
   llhttp_.data = this;
   request_ = &request;
   request.target_ = {};
   request.field_count_ = 0;
   request.expects_continue_ = false;
+  head_bytes_max_ = std::min(head_bytes_max, http_request::head_bytes_max);
   target_bytes_max_ = target_bytes_max;
   consumed_ = 0;
   status_ = 0;
@@ -135,14 +136,17 @@ void http_parser::begin(http_request& request, std::size_t target_bytes_max) noe
   keeps_alive_ = false;
 }
 
-http_parser::progress http_parser::parse_head(const char* block, std::size_t from, std::size_t to) noexcept {
-  block_ = block;
-  request_->base_ = block;
-  const llhttp_errno_t error = llhttp_execute(&llhttp_, block + from, to - from);
+http_parser::progress http_parser::parse_head(const char* head, std::size_t from, std::size_t to) noexcept {
+  head_ = head;
+  request_->base_ = head;
+  to = std::min(to, head_bytes_max_);
+  const llhttp_errno_t error = llhttp_execute(&llhttp_, head + from, to - from);
   consumed_ = to;
-  if (error == HPE_OK) return progress::more;
+  if (error == HPE_OK) {
+    return to == head_bytes_max_ ? refuse(431, "the header is longer than this server takes") : progress::more;
+  }
   if (error != HPE_PAUSED || !complete_) return refuse_what_llhttp_does(error);
-  consumed_ = static_cast<std::size_t>(llhttp_get_error_pos(&llhttp_) - block);
+  consumed_ = static_cast<std::size_t>(llhttp_get_error_pos(&llhttp_) - head);
   return check_head();
 }
 

@@ -12,6 +12,8 @@
 #include <llhttp.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <span>
 #include <string_view>
 
@@ -25,20 +27,24 @@ class http_parser {
     refused,   // see status() and why()
   };
 
-  /// Of the next request, into `request`, with at most so many bytes of target.
-  void begin(http_request& request, std::size_t target_bytes_max) noexcept;
+  /// Of the next request, into `request`. A head of more bytes than this is refused, and so is a longer target.
+  void begin(http_request& request, std::size_t head_bytes_max, std::size_t target_bytes_max) noexcept;
 
-  /// The bytes of the head received since the last call: block[from, to). `block` is where the first byte of the head's
-  /// block is now. Nothing is written to it.
-  progress parse_head(const char* block, std::size_t from, std::size_t to) noexcept;
+  /// The bytes of the head received since the last call: head[from, to). `head` is where its first byte is, as in all
+  /// calls since begin(). Nothing is written to it, and nothing behind head_bytes_max is looked at.
+  progress parse_head(const char* head, std::size_t from, std::size_t to) noexcept;
 
   /// The next bytes of the body, when there is one. What they come to, without chunks and their like, is written to
   /// `to`, which may be before them in their block: decoded() of them.
   progress decode_body(std::span<const char> bytes, char* to) noexcept;
 
-  /// How many bytes the last call took; of parse_head(), the position in the block.
+  /// How many bytes the last call took; of parse_head(), the length of the head.
   std::size_t consumed() const noexcept { return consumed_; }
   std::size_t decoded() const noexcept { return decoded_; }
+  /// How many bytes of the body are to come, as far as that is known: of a chunked one, any number.
+  std::uint64_t body_bytes_left() const noexcept {
+    return (llhttp_.flags & F_CHUNKED) != 0 ? std::numeric_limits<std::uint64_t>::max() : llhttp_.content_length;
+  }
 
   /// Whether the connection may be used again when all of the request has been read.
   bool keeps_alive() const noexcept { return keeps_alive_; }
@@ -56,8 +62,9 @@ class http_parser {
 
   llhttp_t llhttp_;
   http_request* request_;
-  const char* block_;
+  const char* head_;
   char* decode_to_;
+  std::size_t head_bytes_max_;
   std::size_t target_bytes_max_;
   std::size_t consumed_;
   std::size_t decoded_;

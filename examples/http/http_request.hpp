@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string_view>
 
@@ -25,7 +26,7 @@ std::string_view next_member(std::string_view& list) noexcept;
 /// Methods that are told apart. `other` is known to HTTP and to nobody here.
 enum class http_method : std::uint8_t { get, head, put, remove, options, other };
 
-/// Where a part of the head is, counted from the start of its block, which may move while the head is received.
+/// Where a part of the head is, counted from its first byte, which may move while the head is received.
 struct http_text_place {
   std::uint16_t position = 0;
   std::uint16_t length = 0;
@@ -33,6 +34,8 @@ struct http_text_place {
 
 class http_request {
  public:
+  /// As many bytes of head as can be counted; a server takes fewer (431).
+  static constexpr std::size_t head_bytes_max = std::numeric_limits<std::uint16_t>::max();
   /// Fields more than these are refused (431).
   static constexpr std::size_t fields_max = 64;
 

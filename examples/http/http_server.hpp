@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // An HTTP/1.1 server, plain and over TLS: a shard a thread, a handler each.
 // Threads: drain(), stop() and stats() from any; the rest from one.
-// Whoever answers with parts of files ignores SIGPIPE: sendfile(2) knows no MSG_NOSIGNAL.
 // Lifetime: pool, TLS context and blocking threads must outlive it. run() returns when every connection is closed.
 //
 //     http_server server(options, buffers, threads, make_handler);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The echo server as its users meet it: a program, its options, its TCP connections.
 #include "examples/echo_server_fixture.hpp"
+#include "support/sanitizers.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -86,7 +87,7 @@ TEST_F(EchoServer, SaysWhenItsAddressIsNotOfThisMachine) {
   support::expect_refusal({"--tcp", "192.0.2.1:7000"}, 1, "192.0.2.1:7000");  // TEST-NET-1: nobody's
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(SLABBUF_SANITIZED)
 TEST_F(EchoServer, SaysWhenTheSystemHasNoThreadsForIt) {
   // Each thread needs a stack of its own: 200 of them do not fit.
   child_process child(echo_server_command({"--tcp", "127.0.0.1:0", "--threads", "200"}),
@@ -267,7 +268,7 @@ TEST_F(EchoServer, RefusesConnectionsAboveItsLimitAndServesOthersWhenThereIsRoom
 }
 
 TEST_F(EchoServer, PausesAcceptingWithoutDescriptorsAndGoesOnWhenThereAreSome) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SLABBUF_ADDRESS_SANITIZER)
   GTEST_SKIP() << "UndefinedBehaviorSanitizer opens a pipe to look at a vptr, and takes the failure for a finding";
 #endif
   constexpr std::uint64_t descriptors_max = 40;

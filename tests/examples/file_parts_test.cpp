@@ -3,6 +3,7 @@
 // budget.
 #include "common/memory_limit.hpp"
 #include "files/byte_ranges.hpp"
+#include "files/file_handler.hpp"
 #include "files/mime_types.hpp"
 #include "files/open_file.hpp"
 #include "files/open_files.hpp"
@@ -10,6 +11,8 @@
 #include "files/request_path.hpp"
 #include "files/root_directory.hpp"
 #include "http/http_date.hpp"
+#include "http/http_server.hpp"
+#include "support/http_client.hpp"
 #include "support/temporary_files.hpp"
 
 #include <fcntl.h>
@@ -18,7 +21,9 @@
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace slabbuf::examples {
@@ -209,6 +214,37 @@ TEST(OpenFiles, AreThoseThatTheNamesMean) {
   cache.sweep();
   EXPECT_EQ(cache.find("file"), nullptr);
   EXPECT_NE(entity_tag(first->identity()), entity_tag(open_to_read(root, "file", false)->identity()));
+}
+
+// A root that is walked by hand never knows whether a path is in memory: every name takes the way of a cold one.
+TEST(FileHandler, FindsACompressedFormThatIsNotInMemory) {
+  const support::temporary_files files;
+  files.write("s.css", "plain");
+  files.write("s.css.gz", "compressed");
+  files.write("other.css", "other");
+  const root_directory root(files.path(""), root_directory::walk::by_hand);
+  concurrent_pool buffers;
+  blocking_threads threads(1);
+  file_digests digests(threads);
+  upload_store uploads(root);
+  const upload_limits limits;
+  http_options options;
+  options.plain.emplace(asio::ip::address_v4::loopback(), std::uint16_t{0});
+  http_server server(options, buffers, threads, [&](asio::io_context& context) {
+    return std::make_unique<file_handler>(context, file_shared{root, uploads, digests, limits});
+  });
+  server.start();
+  std::thread serving([&] { server.run(); });
+  {
+    support::http_client client(*server.plain_endpoint());
+    EXPECT_EQ(client.ask("GET /s.css", "Accept-Encoding: gzip\r\n").body, "compressed");
+    EXPECT_EQ(client.ask("GET /s.css", "Accept-Encoding: gzip\r\n").body, "compressed") << "that is open now";
+    EXPECT_EQ(client.ask("GET /s.css").body, "plain");
+    EXPECT_EQ(client.ask("GET /other.css", "Accept-Encoding: gzip\r\n").body, "other");
+    EXPECT_EQ(client.ask("GET /none.css", "Accept-Encoding: gzip\r\n").status, 404);
+  }
+  server.drain();
+  serving.join();
 }
 
 TEST(MediaTypes, AreFoundByTheEndOfTheName) {

@@ -5,6 +5,7 @@
 
 #include "support/both_pools.hpp"
 #include "support/failing_page_source.hpp"
+#include "support/sanitizers.hpp"
 #include "support/seeded_random.hpp"
 
 #include <gtest/gtest.h>
@@ -78,7 +79,7 @@ TEST(concurrent_pool_test, MayDieWhileThreadsThatUsedItExit) {
   }
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(SLABBUF_SANITIZED)
 // A child of a threaded program may have pools of its own, and ends, whatever its parent's threads were
 // doing at the moment of the fork.
 TEST(concurrent_pool_test, AForkedChildMayUsePoolsOfItsOwnAndEnds) {

@@ -3,6 +3,7 @@
 // burst, and what is in use all the time stays. The clock is the test's own.
 #include "support/both_pools.hpp"
 #include "support/failing_page_source.hpp"
+#include "support/sanitizers.hpp"
 
 #include <slabbuf/pool/detail/thread_slots.hpp>
 
@@ -202,7 +203,7 @@ INSTANTIATE_TEST_SUITE_P(, decay_of_a_burst_test, ::testing::Bool(),
                          [](const auto& each) { return each.param ? "OfAThreadThatStays" : "OfAThreadThatExits"; });
 
 TEST_P(decay_of_a_burst_test, LeavesTheProcessAsSmallAsItWas) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(SLABBUF_SANITIZED)
   GTEST_SKIP() << "the sanitizer's own memory grows with ours";
 #endif
   if (!detail::heavy_barrier()) GTEST_SKIP() << "no membarrier(2) here: caches of other threads stay out of reach";

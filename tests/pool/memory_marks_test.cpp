@@ -4,6 +4,7 @@
 #include <slabbuf/pool/detail/memory_marks.hpp>
 
 #include "support/both_pools.hpp"
+#include "support/sanitizers.hpp"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +12,7 @@
 #include <initializer_list>
 #include <utility>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SLABBUF_ADDRESS_SANITIZER)
 #include <sanitizer/asan_interface.h>
 #endif
 #if __has_include(<valgrind/memcheck.h>)
@@ -23,7 +24,7 @@ namespace {
 
 // Whether whoever watches would complain about a read of this byte. Nobody watches: false.
 bool is_unreadable([[maybe_unused]] const std::byte* at) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SLABBUF_ADDRESS_SANITIZER)
   return __asan_address_is_poisoned(at) != 0;
 #elif __has_include(<valgrind/memcheck.h>)
   // 3: an address in the range is not addressable. 0 also where memcheck does not run.
@@ -35,7 +36,7 @@ bool is_unreadable([[maybe_unused]] const std::byte* at) {
 }
 
 // Addresses with nothing mapped are for AddressSanitizer as good as any; memcheck knows better.
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SLABBUF_ADDRESS_SANITIZER)
 constexpr bool unmapped_is_unreadable = false;
 #else
 constexpr bool unmapped_is_unreadable = true;
@@ -83,7 +84,7 @@ TYPED_TEST(memory_marks_of_a_pool_test, AReturnedBlockIsUnreadableUntilItIsTaken
 }
 
 // Not with memcheck, which knows that nothing is mapped there any more.
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SLABBUF_ADDRESS_SANITIZER)
 TYPED_TEST(memory_marks_of_a_pool_test, AddressesThatGoBackToTheSystemAreReadable) {
   const std::byte* block = nullptr;
   {

@@ -7,15 +7,7 @@
 #include <cstdlib>
 #include <new>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SLABBUF_TEST_MALLOC_IS_TAKEN
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SLABBUF_TEST_MALLOC_IS_TAKEN
-#endif
-
+#include "support/sanitizers.hpp"
 namespace slabbuf::support {
 namespace {
 
@@ -73,7 +65,7 @@ bool failing_heap::failed() const noexcept { return here.failed; }
 
 }  // namespace slabbuf::support
 
-#ifndef SLABBUF_TEST_MALLOC_IS_TAKEN
+#ifndef SLABBUF_SANITIZED
 
 #include <dlfcn.h>
 #include <malloc.h>

@@ -195,6 +195,7 @@ class send_file_op : public associated_op<Socket, Handler> {
       if (ec_) return ec_ == asio::error::would_block;
       part_.advance(sent);
       step_bytes += sent;
+      if (sent < count) break;  // no room, or no more of the file: the call after the wait says which
     }
     return part_.left != 0;
   }
