@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 
 # What docker/install unpacks, or the system's, which not everybody has on the path.
-_PLACES = (pathlib.Path(__file__).resolve().parents[2] / 'build/tools/nginx/usr/sbin/nginx', '/usr/sbin/nginx')
+_PLACES = (pathlib.Path(__file__).resolve().parents[2] / 'build/tools/nginx/usr/sbin/nginx', 'nginx', '/usr/sbin/nginx')
 
 # As bench/files/run configures it, with what file_server does without being asked; the second server may be written to.
 _CONFIGURATION = '''
@@ -28,7 +28,7 @@ http {{
 
 def program():
     """Its path, or None where it is not there."""
-    return next(filter(None, map(shutil.which, ('nginx', *map(str, _PLACES)))), None)
+    return next(filter(None, map(shutil.which, _PLACES)), None)
 
 
 def version():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the clients' tests have in common: file_server over HTTP and HTTPS, and files that it serves."""
+import hashlib
 import os
 import pathlib
 import subprocess
@@ -18,8 +19,14 @@ LIMIT_S = 60
 SIZES = (0, 1, 4096, 131071, 131072, 5_000_001)
 
 
+def digest(content):
+    """What to compare in place of much: a difference is told in one line."""
+    return f'{len(content)} bytes, sha-256 {hashlib.sha256(content).hexdigest()}'
+
+
 class ServedFiles(unittest.TestCase):
-    """`content` is of the files in `root`, by name; `http` and `https` are where they are; `temporary` is the test's own."""
+    """`content` is of the files in `root`, by name; `http` and `https` are where they are. `temporary` is
+    a test's own."""
 
     @classmethod
     def setUpClass(cls):
