@@ -126,7 +126,8 @@ struct digest_job {
     digest_job& self = *job;
     threads.run(
         home, [&self] { return self.turn(); },
-        [job = std::move(job), exchange = std::move(exchange)](bool over) mutable {
+        [job = std::move(job), exchange = std::move(exchange)](const std::exception_ptr& fault, bool over) mutable {
+          if (fault) return http_exchange::respond(std::move(exchange), fault);
           if (!over) return run(std::move(job), std::move(exchange));
           if (job->failed) return http_exchange::respond(std::move(exchange), 500, "the file cannot be read");
           exchange->response().add("Repr-Digest", digest_field(*job->file->digest()));
@@ -205,7 +206,8 @@ void answer_directory(http_exchange_ptr exchange, const root_directory& root,
         }
         return result;
       },
-      [exchange = std::move(exchange)](listed result) mutable {
+      [exchange = std::move(exchange)](const std::exception_ptr& fault, listed result) mutable {
+        if (fault) return http_exchange::respond(std::move(exchange), fault);
         if (result.status != 200) {
           exchange->response().fields.clear();
           return http_exchange::respond(

@@ -10,6 +10,7 @@
 #include <spdlog/spdlog.h>
 
 #include <cerrno>
+#include <exception>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -124,7 +125,7 @@ void file_handler::get_plain(http_exchange_ptr exchange) {
       // The path is not in memory: another thread waits for the disk.
       struct result {
         opened file;
-        int error;
+        int error = 0;
       };
       blocking_threads& threads = exchange->threads();
       asio::io_context& home = exchange->context();
@@ -134,7 +135,8 @@ void file_handler::get_plain(http_exchange_ptr exchange) {
             opened found = open_to_read(root, path.c_str(), false);
             return result{std::move(found), errno};
           },
-          [this, path = path_, exchange = std::move(exchange)](result found) mutable {
+          [this, path = path_, exchange = std::move(exchange)](const std::exception_ptr& fault, result found) mutable {
+            if (fault) return http_exchange::respond(std::move(exchange), fault);
             path_ = path;
             on_opened(std::move(exchange), std::move(found.file), found.error);
           });
@@ -174,7 +176,8 @@ void file_handler::remove(http_exchange_ptr exchange) {
           return upload_result{500, "the file cannot be removed", {}};
         }
       },
-      [exchange = std::move(exchange)](const upload_result& result) mutable {
+      [exchange = std::move(exchange)](const std::exception_ptr& fault, const upload_result& result) mutable {
+        if (fault) return http_exchange::respond(std::move(exchange), fault);
         if (result.status >= 400) return http_exchange::respond(std::move(exchange), result.status, result.why);
         exchange->response().status = result.status;
         http_exchange::respond(std::move(exchange));

@@ -134,6 +134,7 @@ class http_connection final : public http_exchange {
   static void write_output(pointer self);
   static void read_cold(pointer self);
   static void send_file_part(pointer self);
+  static void send_warm_part(pointer self, std::size_t count);
   static void warm_cold(pointer self, std::size_t count);
   void file_failed() const;
 

@@ -281,10 +281,9 @@ void http_connection<Stream>::linger(pointer self) {
   connection.socket().shutdown(tcp_socket::shutdown_send, ec);
   if (ec) return;
   // Dropped by the kernel, without memory of ours. What is left makes the socket readable again at once.
-  if (::recv(connection.socket().native_handle(), nullptr, std::size_t{1} << 20, MSG_TRUNC | MSG_DONTWAIT) <= 0 &&
-      errno != EAGAIN) {
-    return;
-  }
+  const ::ssize_t dropped =
+      ::recv(connection.socket().native_handle(), nullptr, std::size_t{1} << 20, MSG_TRUNC | MSG_DONTWAIT);
+  if (dropped == 0 || (dropped < 0 && errno != EAGAIN && errno != EINTR)) return;
   connection.socket().async_wait(tcp_socket::wait_read,
                                  bound(std::move(self), [](pointer next, asio::error_code failed) {
                                    if (!failed) linger(std::move(next));
