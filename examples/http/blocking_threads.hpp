@@ -77,7 +77,8 @@ class blocking_threads {
   /// std::bad_alloc: then nothing will be called.
   template <class Work, class Then>
   void run(asio::io_context& home, Work work, Then then) {
-    asio::post(pool_, leave<job<Work, Then>>{std::make_unique<job<Work, Then>>(home, std::move(work), std::move(then))});
+    asio::post(pool_,
+               leave<job<Work, Then>>{std::make_unique<job<Work, Then>>(home, std::move(work), std::move(then))});
   }
 
  private:

@@ -276,7 +276,8 @@ void http_connection<Stream>::read_cold(pointer self) {
       [file = now.response.body.file(), into, offset = now.response.body.next_offset()] {
         return file->read(into, offset);
       },
-      [self = std::move(self), at, count = into.size()](const std::exception_ptr&, http_file::read_status status) mutable {
+      [self = std::move(self), at, count = into.size()](const std::exception_ptr&,
+                                                        http_file::read_status status) mutable {
         active& again = *self->current();
         const bool whole = status == http_file::read_status::all;
         again.output.commit(whole ? at + count : at);
@@ -286,8 +287,8 @@ void http_connection<Stream>::read_cold(pointer self) {
       });
 }
 
-// Another thread fetches what the system would have waited for. It is sent without asking again: where the system cannot
-// say, or takes the memory away at once, that would go on for ever.
+// Another thread fetches what the system would have waited for. It is sent without asking again: where the system
+// cannot say, or takes the memory away at once, that would go on for ever.
 template <class Stream>
 void http_connection<Stream>::warm_cold(pointer self, std::size_t count) {
   http_connection& connection = *self;
@@ -299,7 +300,9 @@ void http_connection<Stream>::warm_cold(pointer self, std::size_t count) {
         file->warm(offset, count);
         return true;
       },
-      [self = std::move(self), count](const std::exception_ptr&, bool) mutable { send_warm_part(std::move(self), count); });
+      [self = std::move(self), count](const std::exception_ptr&, bool) mutable {
+        send_warm_part(std::move(self), count);
+      });
 }
 
 // The length of the answer has been promised: all that is left is to end the connection.

@@ -71,8 +71,8 @@ class http_exchange {
     respond(std::move(self));
   }
 
-  /// What has been thrown while it was worked on, in a few words: 503 for want of memory, otherwise 500, and the log says
-  /// more.
+  /// What has been thrown while it was worked on, in a few words: 503 for want of memory, otherwise 500, and the log
+  /// says more.
   static void respond(http_exchange_ptr self, const std::exception_ptr& fault);
 
   /// Reads the next piece of the body for body_reader. The views of request() end here. A client that waits for a 100

@@ -67,7 +67,8 @@ TEST(BlockingThreads, GiveUpWhatNobodyWaitsFor) {
   blocking_threads threads(1);
   {
     asio::io_context home;
-    threads.run(home, [owned] { return 1; }, [owned](const std::exception_ptr&, int) { FAIL(); });
+    threads.run(
+        home, [owned] { return 1; }, [owned](const std::exception_ptr&, int) { FAIL(); });
     threads.join();
   }
   EXPECT_EQ(owned.use_count(), 1);

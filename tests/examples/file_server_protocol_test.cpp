@@ -43,7 +43,7 @@ TEST_F(FileServer, AnswersEveryRequestAsTheRfcSays) {
       {"9110 2.5: HTTP/3.0", "GET /file HTTP/3.0\r\n" + host + "\r\n", 505},
       {"9113 3.4: HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
       {"9112 5.1: a blank before the colon", "GET /file HTTP/1.1\r\nHost : test\r\n\r\n", 400},
-      {"9112 5.2: a folded line", "GET /file HTTP/1.1\r\n" + host + "A: b\r\n c\r\n\r\n", 200},
+      {"9112 5.2: a folded line", "GET /file HTTP/1.1\r\n" + host + "A: b\r\n c\r\n\r\n", 400},
       {"9112 6.3: both lengths",
        "PUT /file HTTP/1.1\r\n" + host + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
       {"9112 6.3: two different lengths",
