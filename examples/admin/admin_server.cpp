@@ -84,8 +84,9 @@ const std::array<admin_handler::page, 6> admin_handler::pages{{
     {"/healthz", "text/plain; charset=utf-8", &admin_handler::health},
 }};
 
-http_options options_for(const asio::ip::tcp::endpoint& address) {
+http_options options_for(const asio::ip::tcp::endpoint& address, std::vector<std::string> hosts) {
   http_options options;
+  options.hosts = std::move(hosts);
   options.plain = address;
   options.limits.connections_max = connections_max;
   return options;
@@ -95,10 +96,10 @@ http_options options_for(const asio::ip::tcp::endpoint& address) {
 
 class admin_server::state {
  public:
-  state(const asio::ip::tcp::endpoint& address, std::string program, sampler sample)
+  state(const asio::ip::tcp::endpoint& address, std::string program, sampler sample, std::vector<std::string> hosts)
       : program_(std::move(program)),
         sample_(std::move(sample)),
-        server_(options_for(address), buffers_, disk_,
+        server_(options_for(address, std::move(hosts)), buffers_, disk_,
                 [this](asio::io_context&) { return std::make_unique<admin_handler>(program_, sample_); }) {}
   ~state() {
     if (!thread_.joinable()) return;
@@ -122,8 +123,9 @@ class admin_server::state {
   std::thread thread_;
 };
 
-admin_server::admin_server(const asio::ip::tcp::endpoint& address, std::string program, sampler sample)
-    : state_(std::make_unique<state>(address, std::move(program), std::move(sample))) {}
+admin_server::admin_server(const asio::ip::tcp::endpoint& address, std::string program, sampler sample,
+                           std::vector<std::string> hosts)
+    : state_(std::make_unique<state>(address, std::move(program), std::move(sample), std::move(hosts))) {}
 
 admin_server::~admin_server() = default;
 

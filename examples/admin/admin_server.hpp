@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace slabbuf::examples {
 
@@ -23,7 +24,9 @@ class admin_server {
   using sampler = std::function<admin_sample()>;
 
   /// Listens. Throws std::system_error, whose text names the address.
-  admin_server(const asio::ip::tcp::endpoint& address, std::string program, sampler sample);
+  /// `hosts`: see http_options.
+  admin_server(const asio::ip::tcp::endpoint& address, std::string program, sampler sample,
+               std::vector<std::string> hosts = {});
   admin_server(const admin_server&) = delete;
   admin_server& operator=(const admin_server&) = delete;
   ~admin_server();

@@ -132,6 +132,16 @@ CLI::Option* add_count_option(CLI::App& app, const std::string& name, std::size_
       ->default_str(std::to_string(value));
 }
 
+CLI::Option* add_hosts_option(CLI::App& app, std::vector<std::string>& hosts) {
+  return app
+      .add_option("--host", hosts,
+                  "A name in Host fields that means this server, besides localhost and addresses, where it is asked by "
+                  "way of a loopback address; may be given again. Other names are refused (421): they would be those "
+                  "of pages that try to reach it through a browser")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+}
+
 CLI::Option* add_endpoint_option(CLI::App& app, const std::string& name, asio::ip::tcp::endpoint& value,
                                  const std::string& description) {
   return app

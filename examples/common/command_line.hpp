@@ -14,6 +14,7 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace slabbuf::examples {
 
@@ -59,6 +60,9 @@ CLI::Option* add_count_option(CLI::App& app, const std::string& name, std::size_
 /// Adds an option that is ADDRESS:PORT.
 CLI::Option* add_endpoint_option(CLI::App& app, const std::string& name, asio::ip::tcp::endpoint& value,
                                  const std::string& description);
+
+/// Adds --host, which may be given again and again: names of HTTP servers that only their own machine can reach.
+CLI::Option* add_hosts_option(CLI::App& app, std::vector<std::string>& hosts);
 
 /// Exit statuses of every program.
 inline constexpr int exit_success = 0;

@@ -18,7 +18,9 @@
 #include <cstddef>
 #include <cstdio>
 #include <optional>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace {
 
@@ -46,7 +48,8 @@ admin_sample sample_of(echo_service& service, const slabbuf::concurrent_pool* op
   return sample;
 }
 
-int serve(const echo_options& options, const std::optional<asio::ip::tcp::endpoint>& admin_address) {
+int serve(const echo_options& options, const std::optional<asio::ip::tcp::endpoint>& admin_address,
+          const std::vector<std::string>& hosts) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("echo_server"));
   raise_descriptor_limit();
   // Before OpenSSL does anything.
@@ -70,7 +73,8 @@ int serve(const echo_options& options, const std::optional<asio::ip::tcp::endpoi
   if (openssl_memory != nullptr) openssl_decay.emplace(signal_context, *openssl_memory);
   std::optional<admin_server> admin;
   if (admin_address) {
-    admin.emplace(*admin_address, "echo_server", [&] { return sample_of(service, openssl_memory); });
+    admin.emplace(
+        *admin_address, "echo_server", [&] { return sample_of(service, openssl_memory); }, hosts);
     admin->start();
   }
   service.start();
@@ -126,6 +130,8 @@ int main(int argument_count, char** arguments) {
                           "Address to serve a live page of the memory, /metrics, /stats and /healthz on: for those who "
                           "run the server, it asks for no password")
           ->default_str("none");
+  std::vector<std::string> hosts;
+  add_hosts_option(app, hosts);
   add_count_option(app, "--threads", options.threads, 1, 256, "N", "Threads, each with its own connections");
   add_size_option(app, "--budget", options.budget_bytes_max, slabbuf::net::read_bytes_default, std::size_t{1} << 40,
                   "Most memory for bytes on their way through, at least one block of 16 KiB");
@@ -140,6 +146,6 @@ int main(int argument_count, char** arguments) {
     if (!others || tcp_option->count() != 0) options.addresses.tcp = tcp;
     if (udp_option->count() != 0) options.addresses.udp.emplace(udp.address(), udp.port());
     if (tls_option->count() != 0) options.addresses.tls = tls;
-    return serve(options, admin_option->count() != 0 ? std::optional(admin) : std::nullopt);
+    return serve(options, admin_option->count() != 0 ? std::optional(admin) : std::nullopt, hosts);
   });
 }

@@ -178,7 +178,8 @@ void answer_directory(http_exchange_ptr exchange, const root_directory& root,
         }
         return result;
       },
-      [exchange = std::move(exchange)](listed result) mutable {
+      [exchange = std::move(exchange)](const std::exception_ptr& fault, listed result) mutable {
+        if (fault) return http_exchange::respond(std::move(exchange), fault);
         if (result.status != 200) {
           exchange->response().fields.clear();
           return http_exchange::respond(

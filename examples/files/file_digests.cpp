@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <new>
 #include <span>
 
@@ -52,7 +53,9 @@ void file_digests::ask(std::shared_ptr<const open_file> file, asio::io_context& 
 void file_digests::run(const job_ptr& one) {
   threads_.run(
       *one->home, [this, one] { return turn(*one); },
-      [this, one](progress now) { now == progress::more ? run(one) : end(one, now == progress::complete); });
+      [this, one](const std::exception_ptr&, progress now) {  // a turn throws nothing
+        now == progress::more ? run(one) : end(one, now == progress::complete);
+      });
 }
 
 auto file_digests::turn(job& one) const noexcept -> progress {

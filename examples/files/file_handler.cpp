@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -127,8 +128,8 @@ auto file_handler::open_now(const std::string& path) -> opened {
 // A .gz beside the file is what whoever accepts gzip gets.
 void file_handler::get(http_exchange_ptr exchange) {
   if (is_temporary_name(last_name(path_))) return refuse(std::move(exchange), ENOENT);
-  const bool wants_zipped = !media_type_of(path_).compressed && !path_.empty() && path_.back() != '/' &&
-                            accepts_gzip(exchange->request());
+  const bool wants_zipped =
+      !media_type_of(path_).compressed && !path_.empty() && path_.back() != '/' && accepts_gzip(exchange->request());
   opened file = open_now(path_);
   int error = errno;
   bool cold = file == nullptr && error == EAGAIN;
@@ -156,7 +157,8 @@ void file_handler::get(http_exchange_ptr exchange) {
           found.zipped = open_to_read(root, (path + ".gz").c_str(), false);
         return found;
       },
-      [this, path = path_, exchange = std::move(exchange)](result found) mutable {
+      [this, path = path_, exchange = std::move(exchange)](const std::exception_ptr& fault, result found) mutable {
+        if (fault) return http_exchange::respond(std::move(exchange), fault);
         path_ = path;
         if (found.file != nullptr && !found.file->is_directory()) files_.put(path_, found.file);
         if (found.zipped != nullptr && !found.zipped->is_directory()) files_.put(path_ + ".gz", found.zipped);
@@ -196,7 +198,8 @@ void file_handler::remove(http_exchange_ptr exchange) {
           return upload_result{500, "the file cannot be removed", {}};
         }
       },
-      [exchange = std::move(exchange)](const upload_result& result) mutable {
+      [exchange = std::move(exchange)](const std::exception_ptr& fault, const upload_result& result) mutable {
+        if (fault) return http_exchange::respond(std::move(exchange), fault);
         if (result.status >= 400) return http_exchange::respond(std::move(exchange), result.status, result.why);
         exchange->response().status = result.status;
         http_exchange::respond(std::move(exchange));

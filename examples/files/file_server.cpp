@@ -109,7 +109,9 @@ int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoi
   // Ports below 1024, the key and the root are there before the rights to have them go.
   file_service service(options);
   std::optional<admin_server> admin;
-  if (admin_address) admin.emplace(*admin_address, "file_server", [&] { return sample_of(service, openssl_memory); });
+  if (admin_address)
+    admin.emplace(
+        *admin_address, "file_server", [&] { return sample_of(service, openssl_memory); }, options.http.hosts);
   if (drop_privileges(user)) spdlog::info("serving as user {}", user);
   drain = [&] { service.drain(); };
   reload = [&] { service.reload_certificate(); };
@@ -146,10 +148,11 @@ int main(int argument_count, char** arguments) {
       "second "
       "one cuts them), then it exits. SIGHUP reads the certificate again, for connections from then on.",
       "file_server");
-  app.footer(fmt::format(
-      "Whoever wants a digest (Want-Repr-Digest) is told SHA-256, but of files larger than {}, or while as much is being "
-      "read for others: then the file comes without.",
-      format_size(file_digests::bytes_max)));
+  app.footer(
+      fmt::format("Whoever wants a digest (Want-Repr-Digest) is told SHA-256, but of files larger than {}, or while as "
+                  "much is being "
+                  "read for others: then the file comes without.",
+                  format_size(file_digests::bytes_max)));
   app.add_option("--root", options.root, "Directory to serve")->required()->type_name("DIR");
   asio::ip::tcp::endpoint http(asio::ip::address_v4::loopback(), 8080);
   asio::ip::tcp::endpoint https;
@@ -187,6 +190,7 @@ int main(int argument_count, char** arguments) {
                    "Time for the header of a request, from its first byte on");
   std::size_t body_timeout_s = 30;
   add_count_option(app, "--body-timeout", body_timeout_s, 1, 86'400, "SECONDS", "Time for each 4 KiB of an upload");
+  add_hosts_option(app, options.http.hosts);
   asio::ip::tcp::endpoint admin;
   const CLI::Option* const admin_option =
       add_endpoint_option(app, "--admin", admin, "Address of the live page, /metrics, /stats and /healthz")

@@ -42,7 +42,8 @@ void receive_upload(http_exchange_ptr exchange, upload_store& store, const uploa
   asio::io_context& home = exchange->context();
   threads.run(
       home, [&self] { return self.open(); },
-      [&self, exchange = std::move(exchange)](const upload_result& fault) mutable {
+      [&self, exchange = std::move(exchange)](const std::exception_ptr& thrown, const upload_result& fault) mutable {
+        if (thrown) return http_exchange::respond(std::move(exchange), thrown);
         if (fault.status != 0) return upload::answer(std::move(exchange), self, fault);
         http_exchange::read_body(std::move(exchange));
       });
@@ -106,9 +107,10 @@ void upload::on_body(http_exchange_ptr exchange, asio::error_code ec, buffer pie
         piece.release();
         return result;
       },
-      [this, ec, exchange = std::move(exchange)](const upload_result& result) mutable {
+      [this, ec, exchange = std::move(exchange)](const std::exception_ptr& fault, const upload_result& result) mutable {
         // The connection is of no use any more.
         if (ec && ec != asio::error::timed_out && ec != asio::error::message_size) return;
+        if (fault) return http_exchange::respond(std::move(exchange), fault);
         if (result.status != 0) return answer(std::move(exchange), *this, result);
         http_exchange::read_body(std::move(exchange));
       });

@@ -70,7 +70,9 @@ class http_connection final : public http_exchange {
     std::size_t head_from = 0;  // where the head begins in it
     buffer output;              // to be sent, from output_from on
     std::size_t output_from = 0;
-    std::size_t progress_bytes = 0;  // of the body, since its deadline was set
+    std::size_t progress_bytes = 0;                        // of the body, since its clock was set
+    std::chrono::steady_clock::duration body_time_left{};  // on that clock, which stands still while the disk works
+    std::chrono::steady_clock::time_point body_waits_since{};
     bool head_written = false;
     bool closes = false;  // this is the last answer
     bool body_begun = false;
@@ -107,6 +109,11 @@ class http_connection final : public http_exchange {
   static void serve(pointer self);
   static void receive_more_of_head(pointer self);
   bool make_room();
+  struct refused_request {
+    int status;
+    std::string_view why;
+  };
+  refused_request refusal() const noexcept;
   static void refuse(pointer self, int status, std::string_view why);
   static void finish(pointer self);
 
@@ -114,6 +121,8 @@ class http_connection final : public http_exchange {
   void do_read_body(http_exchange_ptr exchange) override;
   static void decode(pointer self);
   static void receive_body(pointer self);
+  void start_body_clock();
+  asio::error_code stop_body_clock(asio::error_code ec);
   static void on_body_bytes(pointer self, asio::error_code ec, buffer received);
   static void deliver(pointer self, asio::error_code ec, buffer piece, bool last);
 
@@ -134,6 +143,7 @@ class http_connection final : public http_exchange {
   static void write_output(pointer self);
   static void read_cold(pointer self);
   static void send_file_part(pointer self);
+  static void send_warm_part(pointer self, std::size_t count);
   static void warm_cold(pointer self, std::size_t count);
   void file_failed() const;
 
@@ -156,6 +166,7 @@ class http_connection final : public http_exchange {
   std::uint32_t request_count_ = 0;
   int unsent_bytes_ = 0;  // in the kernel, when takes_bytes() was last asked
   phase phase_ = phase::handshake;
+  bool local_ = false;  // its address here is a loopback one
 };
 
 extern template class http_connection<tcp_socket>;

@@ -30,8 +30,7 @@ void http_connection<Stream>::do_read_body(http_exchange_ptr exchange) {
   active& now = *connection.current();
   if (now.body_complete) return deliver(std::move(self), {}, {}, true);
   if (!std::exchange(now.body_begun, true)) {
-    connection.expires_after(phase::body, connection.shard_.shared_.options.limits.body_timeout);
-    now.progress_bytes = 0;
+    now.body_time_left = connection.shard_.shared_.options.limits.body_timeout;
     // The first of them may have come with the head.
     if (!now.request.has_body() || now.input_from != now.input.size()) return decode(std::move(self));
     now.input.release();
@@ -41,6 +40,7 @@ void http_connection<Stream>::do_read_body(http_exchange_ptr exchange) {
       buffer text = connection.buffers().try_acquire(go_on.size());
       if (!text) return refuse(std::move(self), 503, "there is no memory for an upload");
       std::memcpy(text.data(), go_on.data(), go_on.size());
+      connection.expires_after(phase::sending, connection.idle_time());
       return net::async_write(connection.stream_, std::move(text),
                               bound(std::move(self), [](pointer next, asio::error_code ec, std::size_t) {
                                 ec ? deliver(std::move(next), ec, {}, false) : receive_body(std::move(next));
@@ -93,24 +93,42 @@ template <class Stream>
 void http_connection<Stream>::receive_body(pointer self) {
   http_connection& connection = *self;
   active& now = *connection.current();
-  const http_limits& limits = connection.shard_.shared_.options.limits;
-  // A deadline for so many bytes, not for each read: a byte now and then does not keep a connection.
-  if (connection.phase_ != phase::body || now.progress_bytes >= limits.body_bytes_least) {
-    connection.expires_after(phase::body, limits.body_timeout);
-    now.progress_bytes = 0;
-  }
+  connection.start_body_clock();
   // What is behind the body stays in the socket, where the head says how long the body is.
   const std::size_t most =
       static_cast<std::size_t>(std::min<std::uint64_t>(body_bytes_per_read, now.parser.body_bytes_left()));
   net::async_read_some(connection.stream_, connection.buffers(), bound(std::move(self), &on_body_bytes), most);
 }
 
+// For so many bytes, not for each read: a byte now and then does not keep a connection.
+template <class Stream>
+void http_connection<Stream>::start_body_clock() {
+  active& now = *current();
+  const http_limits& limits = shard_.shared_.options.limits;
+  if (now.progress_bytes >= limits.body_bytes_least) {
+    now.body_time_left = limits.body_timeout;
+    now.progress_bytes = 0;
+  }
+  now.body_waits_since = std::chrono::steady_clock::now();
+  expires_after(phase::body, now.body_time_left);
+}
+
+// A read has ended. One that came to something as its time ran out is late all the same.
+template <class Stream>
+asio::error_code http_connection<Stream>::stop_body_clock(asio::error_code ec) {
+  active& now = *current();
+  phase_ = phase::working;
+  now.body_time_left -= std::chrono::steady_clock::now() - now.body_waits_since;
+  const bool late = deadline_.expired() && !shard_.aborting_;
+  return late ? asio::error_code(asio::error::timed_out) : ec;
+}
+
 template <class Stream>
 void http_connection<Stream>::on_body_bytes(pointer self, asio::error_code ec, buffer received) {
   http_connection& connection = *self;
   active& now = *connection.current();
+  ec = connection.stop_body_clock(ec);
   if (ec == asio::error::no_buffer_space) {
-    connection.phase_ = phase::working;
     concurrent_pool& pool = connection.buffers();
     return net::async_acquire(
         pool, std::min(body_bytes_when_short, pool.block_bytes_max()),
@@ -118,7 +136,7 @@ void http_connection<Stream>::on_body_bytes(pointer self, asio::error_code ec, b
                             bound(std::move(self), [](pointer next, asio::error_code refused, buffer granted) {
                               if (refused) return deliver(std::move(next), refused, {}, false);
                               http_connection& reading = *next;
-                              reading.expires_after(phase::body, reading.shard_.shared_.options.limits.body_timeout);
+                              reading.start_body_clock();
                               const std::span<std::byte> room = granted.prepare();
                               reading.stream_.async_read_some(
                                   asio::buffer(room.data(), room.size()),
@@ -130,10 +148,7 @@ void http_connection<Stream>::on_body_bytes(pointer self, asio::error_code ec, b
                                         }));
                             })));
   }
-  if (ec) {
-    const bool late = ec == asio::error::operation_aborted && connection.deadline_.expired();
-    return deliver(std::move(self), late && !connection.shard_.aborting_ ? asio::error::timed_out : ec, {}, false);
-  }
+  if (ec) return deliver(std::move(self), ec, {}, false);
   connection.shard_.counters_.received_bytes.add(received.size());
   now.input = std::move(received);
   now.input_from = 0;

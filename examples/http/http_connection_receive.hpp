@@ -5,6 +5,8 @@
 
 #include "http/http_connection.hpp"
 
+#include "http/http_host.hpp"
+
 #include <slabbuf/net/net.hpp>
 
 #include <linux/sockios.h>
@@ -40,6 +42,12 @@ template <class Stream>
 http_connection<Stream>::http_connection(http_shard& shard, Stream stream)
     : shard_(shard), stream_(std::move(stream)), deadline_(shard.deadlines_, expire{this}) {
   expires_after(phase::handshake, shard_.shared_.options.limits.head_timeout);
+  asio::error_code ec;
+  const tcp_socket::endpoint_type here = socket().local_endpoint(ec);
+  const asio::ip::address address = here.address();
+  local_ = !ec && (address.is_v6() && address.to_v6().is_v4_mapped()
+                       ? asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback()
+                       : address.is_loopback());
   shard_.connection_began();
 }
 
@@ -148,8 +156,7 @@ void http_connection<Stream>::serve(pointer self) {
       return asio::post(shard.context_, bound(std::move(self), [](pointer next) { serve(std::move(next)); }));
     }
     const char* const head = reinterpret_cast<const char*>(std::as_const(now.input).data()) + now.head_from;
-    const auto progress =
-        now.parser.parse_head(head, now.input_from - now.head_from, now.input.size() - now.head_from);
+    const auto progress = now.parser.parse_head(head, now.input_from - now.head_from, now.input.size() - now.head_from);
     if (progress == http_parser::progress::more) {
       now.input_from = now.input.size();
       return receive_more_of_head(std::move(self));
@@ -160,6 +167,9 @@ void http_connection<Stream>::serve(pointer self) {
     if (progress == http_parser::progress::refused) {
       shard.served_ = &connection;
       refuse(std::move(self), now.parser.status(), now.parser.why());
+    } else if (const auto refusal = connection.refusal(); refusal.status != 0) {
+      shard.served_ = &connection;
+      refuse(std::move(self), refusal.status, refusal.why);
     } else {
       now.input_from = now.head_from + now.parser.consumed();
       shard.served_ = &connection;
@@ -170,6 +180,17 @@ void http_connection<Stream>::serve(pointer self) {
     if (shard.returned_ == nullptr) return;
     self = own(std::move(shard.returned_));
   }
+}
+
+// What a browser on this machine may be made to ask for by a page from elsewhere.
+template <class Stream>
+auto http_connection<Stream>::refusal() const noexcept -> refused_request {
+  const http_request& request = current()->request;
+  if (local_ && !names_this_machine(request, shard_.shared_.options.hosts))
+    return {421, "this server does not have that name (--host)"};
+  const bool writes = request.method() == http_method::put || request.method() == http_method::remove;
+  if (writes && is_of_another_site(request)) return {403, "this is not for the pages of other sites"};
+  return {0, {}};
 }
 
 template <class Stream>
@@ -194,7 +215,8 @@ void http_connection<Stream>::receive_more_of_head(pointer self) {
         http_connection& reading = *next;
         reading.current()->input.commit(size + received);
         reading.shard_.counters_.received_bytes.add(received);
-        if (ec == asio::error::operation_aborted && reading.deadline_.expired() && !reading.shard_.aborting_)
+        // Also when it came to something: bytes that are there all the time must not outrun the deadline.
+        if (reading.deadline_.expired() && !reading.shard_.aborting_)
           return refuse(std::move(next), 408, "the header did not come in time");
         if (!ec) serve(std::move(next));
       }));
@@ -281,10 +303,9 @@ void http_connection<Stream>::linger(pointer self) {
   connection.socket().shutdown(tcp_socket::shutdown_send, ec);
   if (ec) return;
   // Dropped by the kernel, without memory of ours. What is left makes the socket readable again at once.
-  if (::recv(connection.socket().native_handle(), nullptr, std::size_t{1} << 20, MSG_TRUNC | MSG_DONTWAIT) <= 0 &&
-      errno != EAGAIN) {
-    return;
-  }
+  const ::ssize_t dropped =
+      ::recv(connection.socket().native_handle(), nullptr, std::size_t{1} << 20, MSG_TRUNC | MSG_DONTWAIT);
+  if (dropped == 0 || (dropped < 0 && errno != EAGAIN && errno != EINTR)) return;
   connection.socket().async_wait(tcp_socket::wait_read,
                                  bound(std::move(self), [](pointer next, asio::error_code failed) {
                                    if (!failed) linger(std::move(next));

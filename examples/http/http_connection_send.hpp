@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <utility>
 
 namespace slabbuf::examples {
@@ -145,7 +146,14 @@ void http_connection<Stream>::send_file_part(pointer self) {
   http_connection& connection = *self;
   http_body& body = connection.current()->response.body;
   const auto count = static_cast<std::size_t>(std::min(body.next_count(), send_file_bytes_max));
-  if (!body.file()->is_warm(body.next_offset(), count)) return warm_cold(std::move(self), count);
+  body.file()->is_warm(body.next_offset(), count) ? send_warm_part(std::move(self), count)
+                                                  : warm_cold(std::move(self), count);
+}
+
+template <class Stream>
+void http_connection<Stream>::send_warm_part(pointer self, std::size_t count) {
+  http_connection& connection = *self;
+  http_body& body = connection.current()->response.body;
   connection.expires_after(phase::sending, connection.idle_time());
   net::async_send_file(connection.socket(), connection.buffers(), body.file()->descriptor(), body.next_offset(), count,
                        bound(std::move(self), [](pointer next, asio::error_code ec, std::size_t bytes) {
@@ -268,7 +276,8 @@ void http_connection<Stream>::read_cold(pointer self) {
       [file = now.response.body.file(), into, offset = now.response.body.next_offset()] {
         return file->read(into, offset);
       },
-      [self = std::move(self), at, count = into.size()](http_file::read_status status) mutable {
+      [self = std::move(self), at, count = into.size()](const std::exception_ptr&,
+                                                        http_file::read_status status) mutable {
         active& again = *self->current();
         const bool whole = status == http_file::read_status::all;
         again.output.commit(whole ? at + count : at);
@@ -278,7 +287,8 @@ void http_connection<Stream>::read_cold(pointer self) {
       });
 }
 
-// Another thread fetches what the system would have waited for.
+// Another thread fetches what the system would have waited for. It is sent without asking again: where the system
+// cannot say, or takes the memory away at once, that would go on for ever.
 template <class Stream>
 void http_connection<Stream>::warm_cold(pointer self, std::size_t count) {
   http_connection& connection = *self;
@@ -290,7 +300,9 @@ void http_connection<Stream>::warm_cold(pointer self, std::size_t count) {
         file->warm(offset, count);
         return true;
       },
-      [self = std::move(self)](bool) mutable { send(std::move(self)); });
+      [self = std::move(self), count](const std::exception_ptr&, bool) mutable {
+        send_warm_part(std::move(self), count);
+      });
 }
 
 // The length of the answer has been promised: all that is left is to end the connection.

@@ -18,6 +18,7 @@
 #include <asio/error_code.hpp>
 #include <asio/io_context.hpp>
 
+#include <exception>
 #include <memory>
 #include <utility>
 
@@ -69,6 +70,10 @@ class http_exchange {
     self->response().say(status, why);
     respond(std::move(self));
   }
+
+  /// What has been thrown while it was worked on, in a few words: 503 for want of memory, otherwise 500, and the log
+  /// says more.
+  static void respond(http_exchange_ptr self, const std::exception_ptr& fault);
 
   /// Reads the next piece of the body for body_reader. The views of request() end here. A client that waits for a 100
   /// gets it.

@@ -27,17 +27,25 @@ void unique_descriptor::reset() noexcept {
   if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
 }
 
+std::ptrdiff_t http_file::read_without_waiting(std::span<std::byte> into, std::uint64_t offset) const noexcept {
+  const ::iovec part{into.data(), into.size()};
+  return ::preadv2(descriptor_.get(), &part, 1, static_cast<::off_t>(offset), RWF_NOWAIT);
+}
+
 http_file::read_status http_file::read_now(std::span<std::byte> into, std::uint64_t offset) const noexcept {
-  if (always_warm_.load(std::memory_order_relaxed)) return read(into, offset);
+  switch (probing_.load(std::memory_order_relaxed)) {
+    case probing::works: break;
+    case probing::needless: return read(into, offset);
+    case probing::impossible: return read_status::cold;
+  }
   while (!into.empty()) {
-    const ::iovec part{into.data(), into.size()};
-    const ::ssize_t got = ::preadv2(descriptor_.get(), &part, 1, static_cast<::off_t>(offset), RWF_NOWAIT);
+    const std::ptrdiff_t got = read_without_waiting(into, offset);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) return read_status::cold;
     if (got < 0 && errno == EOPNOTSUPP) {
-      if (!is_memory(descriptor_.get())) return read_status::cold;
-      always_warm_.store(true, std::memory_order_relaxed);
-      return read(into, offset);
+      const bool memory = is_memory(descriptor_.get());
+      probing_.store(memory ? probing::needless : probing::impossible, std::memory_order_relaxed);
+      return memory ? read(into, offset) : read_status::cold;
     }
     if (got < 0) return read_status::failed;
     if (got == 0) return read_status::ended;
@@ -60,7 +68,7 @@ http_file::read_status http_file::read(std::span<std::byte> into, std::uint64_t 
 }
 
 bool http_file::is_warm(std::uint64_t offset, std::uint64_t count) const noexcept {
-  if (always_warm_.load(std::memory_order_relaxed)) return true;
+  if (probing_.load(std::memory_order_relaxed) == probing::needless) return true;
   std::array<std::byte, 1> byte{};
   const std::uint64_t last = offset + count - 1;
   for (std::uint64_t at = offset; at < last; at += probe_every_bytes) {

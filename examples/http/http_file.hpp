@@ -35,6 +35,9 @@ class unique_descriptor {
 class http_file {
  public:
   explicit http_file(unique_descriptor descriptor) noexcept : descriptor_(std::move(descriptor)) {}
+  http_file(const http_file&) = delete;
+  http_file& operator=(const http_file&) = delete;
+  virtual ~http_file() = default;
 
   int descriptor() const noexcept { return descriptor_.get(); }
 
@@ -48,16 +51,27 @@ class http_file {
   read_status read(std::span<std::byte> into, std::uint64_t offset) const noexcept;
 
   /// Whether these bytes seem to be in memory, so that sendfile(2) does not wait. Probes every 128 KiB and the last
-  /// byte: the system reads ahead as much.
+  /// byte: the system reads ahead as much. Where the system cannot say, they never seem to: what has been warmed is to
+  /// be sent without asking again.
   bool is_warm(std::uint64_t offset, std::uint64_t count) const noexcept;
 
   /// Brings these bytes into memory, waiting as long as it takes.
   void warm(std::uint64_t offset, std::uint64_t count) const noexcept;
 
+ protected:
+  /// preadv2(2) with RWF_NOWAIT, which file systems may not have: -1 and EOPNOTSUPP. A seam for tests.
+  virtual std::ptrdiff_t read_without_waiting(std::span<std::byte> into, std::uint64_t offset) const noexcept;
+
  private:
+  // Learnt from the first read.
+  enum class probing : std::uint8_t {
+    works,
+    needless,    // the file system is memory itself
+    impossible,  // it cannot say what is in memory: everything counts as cold
+  };
+
   unique_descriptor descriptor_;
-  // The file system cannot say what is in memory, and is memory itself.
-  mutable std::atomic<bool> always_warm_{false};
+  mutable std::atomic<probing> probing_{probing::works};
 };
 
 }  // namespace slabbuf::examples

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "http/http_parser.hpp"
 
+#include "http/http_host.hpp"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -40,15 +42,19 @@ struct http_parser::callbacks {
   }
   static int on_header_value(llhttp_t* parser, const char* at, std::size_t length) noexcept {
     http_parser& self = of(parser);
-    // Trailers come after the body, when the views of the head have ended; they mean nothing here.
-    if (self.complete_) return HPE_OK;
+    if (self.in_value_ && self.value_ended_) {
+      self.refuse(400, "a header field has no name");
+      return HPE_USER;
+    }
     self.in_value_ = true;
+    self.value_ended_ = false;
     extend(self, self.request_->fields_[self.request_->field_count_ - 1].value, at, length);
     return HPE_OK;
   }
   // Also of a value without bytes.
   static int on_header_value_complete(llhttp_t* parser) noexcept {
     of(parser).in_value_ = true;
+    of(parser).value_ended_ = true;
     return HPE_OK;
   }
   static int on_headers_complete(llhttp_t* parser) noexcept {
@@ -107,16 +113,6 @@ http_method method_of(std::uint8_t method) noexcept {
   }
 }
 
-// Whether it has only what a host and a port consist of (RFC 3986, 3.2.2), no path and no user: nobody is to take it
-// for another one.
-bool is_host(std::string_view value) noexcept {
-  static constexpr std::string_view others = "-._~%!$&'()*+,;=:[]";
-  return std::all_of(value.begin(), value.end(), [](char each) {
-    return (each >= 'a' && each <= 'z') || (each >= '0' && each <= '9') || (each >= 'A' && each <= 'Z') ||
-           others.find(each) != std::string_view::npos;
-  });
-}
-
 }  // namespace
 
 void http_parser::begin(http_request& request, std::size_t head_bytes_max, std::size_t target_bytes_max) noexcept {
@@ -132,6 +128,7 @@ void http_parser::begin(http_request& request, std::size_t head_bytes_max, std::
   status_ = 0;
   why_ = {};
   in_value_ = true;
+  value_ended_ = true;
   complete_ = false;
   keeps_alive_ = false;
 }
@@ -142,6 +139,8 @@ http_parser::progress http_parser::parse_head(const char* head, std::size_t from
   to = std::min(to, head_bytes_max_);
   const llhttp_errno_t error = llhttp_execute(&llhttp_, head + from, to - from);
   consumed_ = to;
+  // Known before the rest: an answer to HEAD has no body, whatever it says.
+  request_->method_ = method_of(llhttp_.method);
   if (error == HPE_OK) {
     return to == head_bytes_max_ ? refuse(431, "the header is longer than this server takes") : progress::more;
   }
@@ -153,16 +152,15 @@ http_parser::progress http_parser::parse_head(const char* head, std::size_t from
 // What HTTP asks for and llhttp leaves to others.
 http_parser::progress http_parser::check_head() noexcept {
   http_request& request = *request_;
-  request.method_ = method_of(llhttp_.method);
   request.minor_version_ = llhttp_.http_minor;
   request.chunked_ = (llhttp_.flags & F_CHUNKED) != 0;
   request.content_length_ = llhttp_.content_length;
   if (llhttp_.http_major != 1) return refuse(505, "this server speaks HTTP/1.1");
+  if (!check_lines()) return progress::refused;
   // RFC 9112, 3.2: exactly one, and with HTTP/1.0 at most one.
   const std::size_t hosts = request.count("host");
   if (hosts > 1 || (hosts == 0 && request.minor_version_ != 0)) return refuse(400, "there must be one Host field");
   if (!is_host(request.field_or_empty("host"))) return refuse(400, "the Host field has what no host has");
-  if (request.count("") != 0) return refuse(400, "a field has no name");
   if (const auto coding = request.field("transfer-encoding")) {
     if (request.minor_version_ == 0) return refuse(400, "HTTP/1.0 has no transfer codings");
     if (!equal_ignoring_case(*coding, "chunked") || request.count("transfer-encoding") != 1)
@@ -174,6 +172,28 @@ http_parser::progress http_parser::check_head() noexcept {
   }
   keeps_alive_ = llhttp_should_keep_alive(&llhttp_) != 0;
   return progress::complete;
+}
+
+// What llhttp lets pass: see RFC 9112, 3 (one blank, and HTTP), 5.1 (a name), 5.2 (a folded line is an attack today).
+bool http_parser::check_lines() noexcept {
+  const std::string_view head(head_, consumed_);
+  const http_text_place target = request_->target_;
+  const std::string_view before = head.substr(0, target.position);
+  const std::string_view method = before.substr(before.find_last_of('\n') + 1);  // after empty lines, maybe
+  const std::size_t blank = method.find(' ');
+  if (blank != method.size() - 1 || head.substr(target.position + target.length, 6) != " HTTP/") {
+    refuse(400, "this is no request line");
+    return false;
+  }
+  for (std::size_t end = head.find('\n', target.position + target.length); end + 1 < head.size();
+       end = head.find('\n', end + 1)) {
+    const char first = head[end + 1];
+    if (first == ' ' || first == '\t' || first == ':') {
+      refuse(400, first == ':' ? "a header field has no name" : "a header field is folded");
+      return false;
+    }
+  }
+  return true;
 }
 
 http_parser::progress http_parser::decode_body(std::span<const char> bytes, char* to) noexcept {

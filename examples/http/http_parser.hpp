@@ -59,6 +59,7 @@ class http_parser {
   progress refuse(int status, std::string_view why) noexcept;
   progress refuse_what_llhttp_does(llhttp_errno_t error) noexcept;
   progress check_head() noexcept;
+  bool check_lines() noexcept;
 
   llhttp_t llhttp_;
   http_request* request_;
@@ -71,6 +72,7 @@ class http_parser {
   std::string_view why_;
   int status_;
   bool in_value_;
+  bool value_ended_;
   bool complete_;
   bool keeps_alive_;
 };

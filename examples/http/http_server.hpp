@@ -21,6 +21,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -47,6 +48,7 @@ struct http_options {
   reloadable_tls_context* tls_context = nullptr;
   std::size_t threads = 1;
   http_limits limits;
+  std::vector<std::string> hosts;  // what this machine is called besides localhost: see names_this_machine()
 };
 
 /// A snapshot; from all threads.

@@ -27,7 +27,8 @@ class file_server {
                        std::optional<child_process::limited> resource = std::nullopt)
       : child_(
             [&] {
-              std::vector<std::string> all{FILE_SERVER, "--root", root, "--http", "127.0.0.1:0", "--user", "root"};
+              std::vector<std::string> all{FILE_SERVER, "--root", root,     "--http", "127.0.0.1:0",
+                                           "--user",    "root",   "--host", "test"};
               all.insert(all.end(), options.begin(), options.end());
               return all;
             }(),

@@ -59,7 +59,8 @@ TEST(HttpParser, RefusesAHeadThatIsTooLongHoweverItComes) {
   };
   for (const std::size_t step : {1U, 7U, 999U, 1000U, 200'000U}) {
     EXPECT_EQ(parsed(head(head_bytes_max), 0, step).what, progress::complete) << step;
-    for (const std::size_t bytes : {head_bytes_max + 1, std::size_t{65'536}, std::size_t{70'000}, std::size_t{131'072}}) {
+    for (const std::size_t bytes :
+         {head_bytes_max + 1, std::size_t{65'536}, std::size_t{70'000}, std::size_t{131'072}}) {
       const parsed one(head(bytes), 0, step);
       EXPECT_EQ(one.what, progress::refused) << bytes;
       EXPECT_EQ(one.parser.status(), 431) << bytes;

@@ -75,7 +75,7 @@ class http_client {
 
   /// Sends `request`, completed by a Host field and the blank line, and receives the answer.
   http_answer ask(const std::string& request_line, const std::string& fields = "") {
-    send(request_line + " HTTP/1.1\r\nHost: test\r\n" + fields + "\r\n");
+    send(request_line + " HTTP/1.1\r\nHost: localhost\r\n" + fields + "\r\n");
     return receive(request_line.compare(0, 5, "HEAD ") == 0);
   }
 
