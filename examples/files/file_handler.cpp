@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <exception>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -54,17 +55,9 @@ void refuse(http_exchange_ptr exchange, path_fault fault) {
   }
 }
 
-// A member of Accept-Encoding without "q=0".
-bool accepts_gzip(const http_request& request) noexcept {
-  std::string_view list = request.field_or_empty("accept-encoding");
-  while (!list.empty()) {
-    const std::string_view member = next_member(list);
-    const std::string_view coding = trimmed(member.substr(0, member.find(';')));
-    if (!equal_ignoring_case(coding, "gzip") && coding != "*") continue;
-    const std::size_t weight = member.find("q=");
-    return weight == std::string_view::npos || member.find_first_of("123456789", weight) != std::string_view::npos;
-  }
-  return false;
+bool accepts_gzip(const http_request& request) {
+  std::string room;
+  return accepts_coding(request.list("accept-encoding", room).value_or(std::string_view()), "gzip");
 }
 
 std::string_view last_name(std::string_view path) noexcept { return path.substr(path.rfind('/') + 1); }

@@ -19,7 +19,7 @@ bool tag_matches(std::string_view list, std::string_view tag, bool weakly) noexc
   if (tag.empty()) return false;
   if (trimmed(list) == "*") return true;
   while (!list.empty()) {
-    std::string_view each = next_member(list);
+    std::string_view each = next_tag(list);
     if (each.substr(0, 2) == "W/") {
       if (!weakly) continue;
       each.remove_prefix(2);
@@ -32,12 +32,13 @@ bool tag_matches(std::string_view list, std::string_view tag, bool weakly) noexc
 precondition check_preconditions(const http_request& request, const current_state& current) {
   const bool exists = !current.tag.empty();
   const bool reads = request.method() == http_method::get || request.method() == http_method::head;
-  if (const auto tags = request.field("if-match")) {
+  std::string room;
+  if (const auto tags = request.list("if-match", room)) {
     if (!tag_matches(*tags, current.tag, false)) return precondition::failed;
   } else if (const auto date = date_of(request, "if-unmodified-since"); date && exists) {
     if (current.modified > *date) return precondition::failed;
   }
-  if (const auto tags = request.field("if-none-match")) {
+  if (const auto tags = request.list("if-none-match", room)) {
     if (tag_matches(*tags, current.tag, true)) return reads ? precondition::not_modified : precondition::failed;
   } else if (reads && exists) {
     const auto date = date_of(request, "if-modified-since");

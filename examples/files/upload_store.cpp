@@ -35,7 +35,8 @@ upload_result refused(int error) {
 }  // namespace
 
 upload_conditions upload_conditions::of(const http_request& request) {
-  return {copy(request.field("if-match")), copy(request.field("if-none-match")),
+  std::string room;
+  return {copy(request.list("if-match", room)), copy(request.list("if-none-match", room)),
           copy(request.field("if-unmodified-since"))};
 }
 

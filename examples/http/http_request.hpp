@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace slabbuf::examples {
@@ -41,6 +42,9 @@ class http_request {
   std::string_view field_or_empty(std::string_view name) const noexcept {
     return field(name).value_or(std::string_view());
   }
+  /// The list that all fields of this name are (RFC 9110, 5.3): nothing when there is none, the value of the only one,
+  /// or all of them, joined in `room`, which must live as long.
+  std::optional<std::string_view> list(std::string_view name, std::string& room) const;
   /// How many fields have this name.
   std::size_t count(std::string_view name) const noexcept;
   /// Whether one of the fields of this name, a list, has this member, in whatever case.
@@ -83,7 +87,13 @@ bool equal_ignoring_case(std::string_view left, std::string_view right) noexcept
 std::string_view trimmed(std::string_view text) noexcept;
 
 /// Takes the first member off a comma-separated list, trimmed; empty at the end and for empty members. Commas within
-/// quoted strings separate nothing.
+/// quotes separate nothing, and within quoted strings a backslash takes the quote's meaning away.
 std::string_view next_member(std::string_view& list) noexcept;
+
+/// The same of a list of entity tags, where a backslash is a letter like others (RFC 9110, 8.8.3).
+std::string_view next_tag(std::string_view& list) noexcept;
+
+/// Whether an Accept-Encoding list takes this coding (RFC 9110, 12.5.3): what is said of it, or else of "*".
+bool accepts_coding(std::string_view list, std::string_view coding) noexcept;
 
 }  // namespace slabbuf::examples
