@@ -130,7 +130,8 @@ void answer_file(http_exchange_ptr exchange, file_digests& digests, std::shared_
     case precondition::failed:
       return http_exchange::respond(std::move(exchange), 412, "the file is not the one that is meant");
   }
-  if (wants_sha256(request.field_or_empty("want-repr-digest"))) {
+  std::string room;
+  if (wants_sha256(request.list("want-repr-digest", room).value_or(std::string_view()))) {
     asio::io_context& home = exchange->context();
     auto waiter = std::make_unique<digest_answer>(std::move(exchange), file, is);
     return digests.ask(std::move(file), home, std::move(waiter));
@@ -141,7 +142,8 @@ void answer_file(http_exchange_ptr exchange, file_digests& digests, std::shared_
 void answer_directory(http_exchange_ptr exchange, const root_directory& root,
                       std::shared_ptr<const open_file> directory, std::string path, bool writable) {
   // Whoever takes anything gets the page.
-  const std::string_view accepted = exchange->request().field_or_empty("accept");
+  std::string room;
+  const std::string_view accepted = exchange->request().list("accept", room).value_or(std::string_view());
   const bool json = accepted.find("application/json") != std::string_view::npos &&
                     accepted.find("text/html") == std::string_view::npos;
   http_response& answer = exchange->response();

@@ -12,7 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
-#include <optional>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -57,31 +57,9 @@ void refuse(http_exchange_ptr exchange, path_fault fault) {
   }
 }
 
-// Whether what follows a coding is not a weight of 0: ";q=0.5", or nothing.
-bool has_weight(std::string_view parameter) noexcept {
-  if (parameter.empty()) return true;
-  parameter = trimmed(parameter.substr(1));
-  return !equal_ignoring_case(parameter.substr(0, 2), "q=") ||
-         parameter.find_first_of("123456789", 2) != std::string_view::npos;
-}
-
-// What Accept-Encoding says of gzip, or else of every coding (RFC 9110, 12.5.3).
 bool accepts_gzip(const http_request& request) {
-  std::optional<bool> gzip;
-  std::optional<bool> every;
-  request.each("accept-encoding", [&](std::string_view list) {
-    while (!list.empty()) {
-      const std::string_view member = next_member(list);
-      const std::size_t end = std::min(member.find(';'), member.size());
-      const std::string_view coding = trimmed(member.substr(0, end));
-      if (equal_ignoring_case(coding, "gzip") || equal_ignoring_case(coding, "x-gzip")) {
-        gzip = has_weight(member.substr(end));
-      } else if (coding == "*") {
-        every = has_weight(member.substr(end));
-      }
-    }
-  });
-  return gzip.value_or(every.value_or(false));
+  std::string room;
+  return accepts_coding(request.list("accept-encoding", room).value_or(std::string_view()), "gzip");
 }
 
 std::string_view last_name(std::string_view path) noexcept { return path.substr(path.rfind('/') + 1); }

@@ -13,19 +13,14 @@ std::optional<std::time_t> date_of(const http_request& request, std::string_view
   return text ? parse_http_date(*text) : std::nullopt;
 }
 
-bool any_tag_matches(const http_request& request, std::string_view field, std::string_view tag, bool weakly) {
-  bool found = false;
-  request.each(field, [&](std::string_view list) { found = found || tag_matches(list, tag, weakly); });
-  return found;
-}
-
 }  // namespace
 
 bool tag_matches(std::string_view list, std::string_view tag, bool weakly) noexcept {
   if (tag.empty()) return false;
-  if (trimmed(list) == "*") return true;
   while (!list.empty()) {
-    std::string_view each = next_member(list);
+    std::string_view each = next_tag(list);
+    // It stands alone, but maybe in a field of its own beside another one (RFC 9110, 5.3).
+    if (each == "*") return true;
     if (each.substr(0, 2) == "W/") {
       if (!weakly) continue;
       each.remove_prefix(2);
@@ -38,14 +33,14 @@ bool tag_matches(std::string_view list, std::string_view tag, bool weakly) noexc
 precondition check_preconditions(const http_request& request, const current_state& current) {
   const bool exists = !current.tag.empty();
   const bool reads = request.method() == http_method::get || request.method() == http_method::head;
-  if (request.field("if-match")) {
-    if (!any_tag_matches(request, "if-match", current.tag, false)) return precondition::failed;
+  std::string room;
+  if (const auto tags = request.list("if-match", room)) {
+    if (!tag_matches(*tags, current.tag, false)) return precondition::failed;
   } else if (const auto date = date_of(request, "if-unmodified-since"); date && exists) {
     if (current.modified > *date) return precondition::failed;
   }
-  if (request.field("if-none-match")) {
-    if (any_tag_matches(request, "if-none-match", current.tag, true))
-      return reads ? precondition::not_modified : precondition::failed;
+  if (const auto tags = request.list("if-none-match", room)) {
+    if (tag_matches(*tags, current.tag, true)) return reads ? precondition::not_modified : precondition::failed;
   } else if (reads && exists) {
     const auto date = date_of(request, "if-modified-since");
     if (date && current.modified <= *date) return precondition::not_modified;

@@ -18,17 +18,8 @@
 namespace slabbuf::examples {
 namespace {
 
-// A list may come in several fields.
-std::optional<std::string> all_of(const http_request& request, std::string_view name) {
-  std::optional<std::string> all;
-  request.each(name, [&](std::string_view part) {
-    if (all) {
-      all->append(", ").append(part);
-    } else {
-      all = part;
-    }
-  });
-  return all;
+std::optional<std::string> copy(std::optional<std::string_view> text) {
+  return text ? std::optional<std::string>(*text) : std::nullopt;
 }
 
 // A path that cannot be gone along.
@@ -44,7 +35,9 @@ upload_result refused(int error) {
 }  // namespace
 
 upload_conditions upload_conditions::of(const http_request& request) {
-  return {all_of(request, "if-match"), all_of(request, "if-none-match"), all_of(request, "if-unmodified-since")};
+  std::string room;
+  return {copy(request.list("if-match", room)), copy(request.list("if-none-match", room)),
+          copy(request.field("if-unmodified-since"))};
 }
 
 upload_result upload_store::find_place(const std::string& path, place& found) const {

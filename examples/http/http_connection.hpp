@@ -20,6 +20,7 @@
 #include <slabbuf/net/deadline_wheel.hpp>
 #include <slabbuf/pool/buffer.hpp>
 
+#include <asio/cancellation_signal.hpp>
 #include <asio/error_code.hpp>
 
 #include <chrono>
@@ -58,7 +59,8 @@ class http_connection final : public http_exchange {
     head,     // some have
     body,     // waits for bytes of it
     sending,  // waits for the peer to take bytes
-    working,  // waits for the budget, for a disk, for the handler: not for the peer
+    waiting,  // for the budget to have room
+    working,  // waits for a disk, for the handler: not for the peer
     closing,  // has said its last word
   };
 
@@ -73,6 +75,11 @@ class http_connection final : public http_exchange {
     std::size_t progress_bytes = 0;                        // of the body, since its clock was set
     std::chrono::steady_clock::duration body_time_left{};  // on that clock, which stands still while the disk works
     std::chrono::steady_clock::time_point body_waits_since{};
+    // Since when the peer is watched while it takes the answer, which holds so many bytes of the pool.
+    std::uint64_t acknowledged_before = 0;
+    std::size_t held_bytes = 0;
+    std::chrono::steady_clock::duration stalled{};  // nothing was taken for so long
+    bool watched = false;
     bool head_written = false;
     bool closes = false;  // this is the last answer
     bool body_begun = false;
@@ -138,7 +145,14 @@ class http_connection final : public http_exchange {
   bool take_output_block();
   filled fill();
   std::size_t file_bytes_next(std::size_t room) const;
+  template <class Step>
+  static void wait_for_memory(pointer self, std::size_t bytes, Step step);
+  static void refuse_for_memory(pointer self);
   static void wait_for_block(pointer self);
+  void watch_sending(std::size_t held_bytes);
+  std::chrono::seconds watch_time() const noexcept;
+  bool is_taken_fast_enough() noexcept;
+  void drop_input() noexcept;
   static void wait_until_writable(pointer self);
   static void write_output(pointer self);
   static void read_cold(pointer self);
@@ -151,7 +165,6 @@ class http_connection final : public http_exchange {
   static void close_idle(pointer self);
   static void linger(pointer self);
   void on_deadline();
-  bool takes_bytes() noexcept;
   void abort() noexcept;
   void expires_after(phase next, std::chrono::steady_clock::duration time);
   std::chrono::seconds idle_time() const noexcept;
@@ -163,8 +176,8 @@ class http_connection final : public http_exchange {
   http_shard& shard_;
   Stream stream_;
   net::deadline<expire> deadline_;
+  asio::cancellation_signal memory_wait_;
   std::uint32_t request_count_ = 0;
-  int unsent_bytes_ = 0;  // in the kernel, when takes_bytes() was last asked
   phase phase_ = phase::handshake;
   bool local_ = false;  // its address here is a loopback one
 };

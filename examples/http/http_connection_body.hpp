@@ -7,7 +7,6 @@
 
 #include <slabbuf/net/net.hpp>
 
-#include <asio/bind_executor.hpp>
 #include <asio/buffer.hpp>
 #include <asio/error.hpp>
 
@@ -40,7 +39,7 @@ void http_connection<Stream>::do_read_body(http_exchange_ptr exchange) {
       buffer text = connection.buffers().try_acquire(go_on.size());
       if (!text) return refuse(std::move(self), 503, "there is no memory for an upload");
       std::memcpy(text.data(), go_on.data(), go_on.size());
-      connection.expires_after(phase::sending, connection.idle_time());
+      connection.watch_sending(text.capacity());
       return net::async_write(connection.stream_, std::move(text),
                               bound(std::move(self), [](pointer next, asio::error_code ec, std::size_t) {
                                 ec ? deliver(std::move(next), ec, {}, false) : receive_body(std::move(next));
@@ -129,24 +128,24 @@ void http_connection<Stream>::on_body_bytes(pointer self, asio::error_code ec, b
   active& now = *connection.current();
   ec = connection.stop_body_clock(ec);
   if (ec == asio::error::no_buffer_space) {
-    concurrent_pool& pool = connection.buffers();
-    return net::async_acquire(
-        pool, std::min(body_bytes_when_short, pool.block_bytes_max()),
-        asio::bind_executor(connection.socket().get_executor(),
-                            bound(std::move(self), [](pointer next, asio::error_code refused, buffer granted) {
-                              if (refused) return deliver(std::move(next), refused, {}, false);
-                              http_connection& reading = *next;
-                              reading.start_body_clock();
-                              const std::span<std::byte> room = granted.prepare();
-                              reading.stream_.async_read_some(
-                                  asio::buffer(room.data(), room.size()),
-                                  bound(std::move(next),
-                                        [granted = std::move(granted)](pointer again, asio::error_code failed,
-                                                                       std::size_t bytes) mutable {
-                                          granted.commit(bytes);
-                                          on_body_bytes(std::move(again), failed, std::move(granted));
-                                        }));
-                            })));
+    const std::size_t wanted = std::min(body_bytes_when_short, connection.buffers().block_bytes_max());
+    return wait_for_memory(std::move(self), wanted, [](pointer next, asio::error_code refused, buffer granted) {
+      // Memory did not come in time, so the bytes did not.
+      if (refused) {
+        const bool late = next->deadline_.expired() && !next->shard_.aborting_;
+        return deliver(std::move(next), late ? asio::error_code(asio::error::timed_out) : refused, {}, false);
+      }
+      http_connection& reading = *next;
+      reading.start_body_clock();
+      const std::span<std::byte> room = granted.prepare();
+      reading.stream_.async_read_some(
+          asio::buffer(room.data(), room.size()),
+          bound(std::move(next),
+                [granted = std::move(granted)](pointer again, asio::error_code failed, std::size_t bytes) mutable {
+                  granted.commit(bytes);
+                  on_body_bytes(std::move(again), failed, std::move(granted));
+                }));
+    });
   }
   if (ec) return deliver(std::move(self), ec, {}, false);
   connection.shard_.counters_.received_bytes.add(received.size());

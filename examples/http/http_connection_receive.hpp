@@ -9,10 +9,7 @@
 
 #include <slabbuf/net/net.hpp>
 
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <asio/bind_executor.hpp>
 #include <asio/buffer.hpp>
 #include <asio/error.hpp>
 #include <asio/post.hpp>
@@ -109,17 +106,13 @@ void http_connection<Stream>::on_first_bytes(pointer self, asio::error_code ec, 
   http_connection& connection = *self;
   if (ec == asio::error::no_buffer_space) {
     // Bytes have arrived and there is no room for them: they stay in the socket until it is this connection's turn.
-    connection.expires_after(phase::working, connection.shard_.shared_.options.limits.head_timeout);
-    concurrent_pool& pool = connection.buffers();
-    return net::async_acquire(
-        pool, std::min(head_bytes_first, pool.block_bytes_max()),
-        asio::bind_executor(connection.socket().get_executor(),
-                            bound(std::move(self), [](pointer next, asio::error_code refused, buffer granted) {
-                              if (refused) return;
-                              granted.resize(0);
-                              begin_request(*next, std::move(granted));
-                              receive_more_of_head(std::move(next));
-                            })));
+    const std::size_t bytes = std::min(head_bytes_first, connection.buffers().block_bytes_max());
+    return wait_for_memory(std::move(self), bytes, [](pointer next, asio::error_code refused, buffer granted) {
+      if (refused) return refuse_for_memory(std::move(next));
+      granted.resize(0);
+      begin_request(*next, std::move(granted));
+      receive_more_of_head(std::move(next));
+    });
   }
   if (ec == asio::error::operation_aborted && connection.deadline_.expired()) return close_idle(std::move(self));
   if (ec) return;
@@ -329,20 +322,18 @@ void http_connection<Stream>::on_deadline() {
       socket().cancel(ignored);
       return;
     case phase::sending:
-      if (shard_.draining_ || takes_bytes()) return deadline_.restart();
+      if (shard_.draining_ || is_taken_fast_enough()) return deadline_.restart();
       return abort();
-    case phase::working: return deadline_.restart();
+    case phase::waiting:
+      if (shard_.draining_) return deadline_.restart();
+      memory_wait_.emit(asio::cancellation_type::terminal);
+      return;
+    case phase::working:
+      if (current() != nullptr) current()->watched = false;
+      return deadline_.restart();
     case phase::handshake:
     case phase::closing: return abort();
   }
-}
-
-// Whether the peer has taken bytes since this was last asked. A system call.
-template <class Stream>
-bool http_connection<Stream>::takes_bytes() noexcept {
-  int unsent_bytes = 0;
-  if (::ioctl(socket().native_handle(), SIOCOUTQ, &unsent_bytes) != 0) return false;
-  return std::exchange(unsent_bytes_, unsent_bytes) != unsent_bytes;
 }
 
 // Ends every operation with an error, so that the connection dies.
@@ -350,6 +341,7 @@ template <class Stream>
 void http_connection<Stream>::abort() noexcept {
   asio::error_code ignored;
   socket().close(ignored);
+  memory_wait_.emit(asio::cancellation_type::terminal);
 }
 
 template <class Stream>

@@ -10,12 +10,14 @@
 
 #include "http/http_connection.hpp"
 
+#include "http/acknowledged_bytes.hpp"
 #include "http/blocking_threads.hpp"
 
 #include <slabbuf/net/net.hpp>
 
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
+#include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
 #include <asio/error.hpp>
 
@@ -34,6 +36,8 @@ inline constexpr std::uint64_t send_file_bytes_least = std::uint64_t{64} << 10;
 // slow one takes it before it counts as idle (4 KiB a second where idle is 60 seconds).
 inline constexpr std::uint64_t send_file_bytes_max = std::uint64_t{256} << 10;
 inline constexpr std::size_t output_bytes_max = std::size_t{128} << 10;
+// As much where the budget is short: whoever reads slowly keeps no more, and over TLS twice that.
+inline constexpr std::size_t output_bytes_when_short = std::size_t{16} << 10;
 
 template <class Stream>
 void http_connection<Stream>::do_respond(http_exchange_ptr exchange) {
@@ -74,7 +78,7 @@ void http_connection<Stream>::send_blocks(pointer self) {
   buffer_chain all = std::move(now.response.blocks);
   all.prepend(std::move(now.output));
   connection.shard_.counters_.sent_bytes.add(all.size());
-  connection.expires_after(phase::sending, connection.idle_time());
+  connection.watch_sending(all.size());
   net::async_write(connection.stream_, std::move(all),
                    bound(std::move(self), [](pointer next, asio::error_code ec, std::size_t) {
                      if (!ec) finish(std::move(next));
@@ -154,7 +158,7 @@ template <class Stream>
 void http_connection<Stream>::send_warm_part(pointer self, std::size_t count) {
   http_connection& connection = *self;
   http_body& body = connection.current()->response.body;
-  connection.expires_after(phase::sending, connection.idle_time());
+  connection.watch_sending(0);
   net::async_send_file(connection.socket(), connection.buffers(), body.file()->descriptor(), body.next_offset(), count,
                        bound(std::move(self), [](pointer next, asio::error_code ec, std::size_t bytes) {
                          next->shard_.counters_.sent_bytes.add(bytes);
@@ -171,7 +175,12 @@ std::size_t http_connection<Stream>::block_bytes_wanted() const {
   const std::size_t head = now.head_written ? 0 : head_bytes(now.response);
   std::uint64_t body = 0;
   if (now.request.method() != http_method::head && !next_is_sent_by_system()) body = now.response.body.left();
-  const std::uint64_t wanted = std::min<std::uint64_t>(head + body, std::max(output_bytes_max, head));
+  // Of what is left, so that many have some.
+  const concurrent_pool& pool = shard_.shared_.buffers;
+  const std::size_t most = pool.has_waiters()
+                               ? output_bytes_when_short
+                               : std::clamp(pool.available_bytes() / 8, output_bytes_when_short, output_bytes_max);
+  const std::uint64_t wanted = std::min<std::uint64_t>(head + body, std::max(most, head));
   return std::min(static_cast<std::size_t>(wanted), shard_.shared_.buffers.block_bytes_max());
 }
 
@@ -222,28 +231,97 @@ auto http_connection<Stream>::fill() -> filled {
 template <class Stream>
 void http_connection<Stream>::wait_for_block(pointer self) {
   http_connection& connection = *self;
-  active& now = *connection.current();
-  if (now.input) {
-    // Requests that came together with this one: whoever waits holds nothing.
-    now.input.release();
-    now.input_from = 0;
-    now.closes = true;
+  // Requests that came together with this one: whoever waits holds nothing.
+  connection.drop_input();
+  const std::size_t bytes = connection.block_bytes_wanted();
+  wait_for_memory(std::move(self), bytes, [](pointer next, asio::error_code ec, buffer granted) {
+    if (ec) return refuse_for_memory(std::move(next));
+    next->phase_ = phase::working;
+    granted.resize(0);
+    next->current()->output = std::move(granted);
+    send(std::move(next));
+  });
+}
+
+// `step(self, ec, block)`, with operation_aborted when none came in time.
+template <class Stream>
+template <class Step>
+void http_connection<Stream>::wait_for_memory(pointer self, std::size_t bytes, Step step) {
+  http_connection& connection = *self;
+  if (connection.current() != nullptr) connection.current()->watched = false;
+  connection.expires_after(phase::waiting, connection.shard_.shared_.options.limits.memory_timeout);
+  net::async_acquire(connection.buffers(), bytes,
+                     asio::bind_cancellation_slot(
+                         connection.memory_wait_.slot(),
+                         asio::bind_executor(connection.socket().get_executor(), bound(std::move(self), step))));
+}
+
+// There is no memory to say so: where the socket takes it, it is said from here. What has begun, or would have to be
+// encrypted, just ends.
+template <class Stream>
+void http_connection<Stream>::refuse_for_memory(pointer self) {
+  http_connection& connection = *self;
+  if (connection.shard_.aborting_) return;
+  connection.shard_.counters_.answers[5].add();
+  if constexpr (plain) {
+    if (connection.current() != nullptr && connection.current()->head_written) return;
+    static constexpr std::string_view text =
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    const ::ssize_t sent =
+        ::send(connection.socket().native_handle(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent == static_cast<::ssize_t>(text.size())) close_gracefully(std::move(self));
   }
-  connection.phase_ = phase::working;
-  net::async_acquire(connection.buffers(), connection.block_bytes_wanted(),
-                     asio::bind_executor(connection.socket().get_executor(),
-                                         bound(std::move(self), [](pointer next, asio::error_code ec, buffer granted) {
-                                           if (ec) return;
-                                           granted.resize(0);
-                                           next->current()->output = std::move(granted);
-                                           send(std::move(next));
-                                         })));
+}
+
+template <class Stream>
+void http_connection<Stream>::drop_input() noexcept {
+  active& now = *current();
+  if (!now.input) return;
+  now.input.release();
+  now.input_from = 0;
+  now.closes = true;
+}
+
+// The peer is to take something. Watched from the first time on, whatever the steps it is sent in: a byte now and then
+// does not keep a connection.
+template <class Stream>
+void http_connection<Stream>::watch_sending(std::size_t held_bytes) {
+  active& now = *current();
+  phase_ = phase::sending;
+  now.held_bytes = held_bytes;
+  if (std::exchange(now.watched, true)) return;
+  now.acknowledged_before = acknowledged_bytes(socket().native_handle());
+  now.stalled = {};
+  deadline_.expires_after(watch_time());
+}
+
+template <class Stream>
+std::chrono::seconds http_connection<Stream>::watch_time() const noexcept {
+  return std::min(idle_time(), shard_.shared_.options.limits.memory_timeout);
+}
+
+// Looked at every watch_time().
+template <class Stream>
+bool http_connection<Stream>::is_taken_fast_enough() noexcept {
+  active& now = *current();
+  const std::chrono::seconds time = watch_time();
+  const std::uint64_t acknowledged = acknowledged_bytes(socket().native_handle());
+  const std::uint64_t taken = acknowledged - std::exchange(now.acknowledged_before, acknowledged);
+  now.stalled = taken == 0 ? now.stalled + time : time.zero();
+  if (now.stalled >= idle_time()) return false;
+  if (!buffers().has_waiters()) return true;
+  drop_input();
+  if (now.held_bytes == 0) return true;
+  const auto seconds = static_cast<std::uint64_t>(time.count());
+  const auto idle_seconds = static_cast<std::uint64_t>(idle_time().count());
+  return taken >= shard_.shared_.options.limits.answer_bytes_per_second_least * seconds &&
+         taken >= now.held_bytes * seconds / idle_seconds;
 }
 
 template <class Stream>
 void http_connection<Stream>::wait_until_writable(pointer self) {
   http_connection& connection = *self;
-  connection.expires_after(phase::sending, connection.idle_time());
+  connection.watch_sending(connection.current()->output.capacity());
   connection.socket().async_wait(tcp_socket::wait_write, bound(std::move(self), [](pointer next, asio::error_code ec) {
                                    if (!ec) send(std::move(next));
                                  }));
@@ -253,7 +331,7 @@ void http_connection<Stream>::wait_until_writable(pointer self) {
 template <class Stream>
 void http_connection<Stream>::write_output(pointer self) {
   http_connection& connection = *self;
-  connection.expires_after(phase::sending, connection.idle_time());
+  connection.watch_sending(connection.current()->output.capacity());
   buffer output = std::move(connection.current()->output);
   connection.shard_.counters_.sent_bytes.add(output.size());
   net::async_write(connection.stream_, std::move(output),

@@ -9,19 +9,10 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace slabbuf::examples {
-
-/// Whether two texts are the same but for the case of ASCII letters.
-bool equal_ignoring_case(std::string_view left, std::string_view right) noexcept;
-
-/// `text` without blanks around it.
-std::string_view trimmed(std::string_view text) noexcept;
-
-/// Takes the first member off a comma-separated list, trimmed; empty at the end and for empty members. Commas within
-/// quoted strings separate nothing.
-std::string_view next_member(std::string_view& list) noexcept;
 
 /// Methods that are told apart. `other` is known to HTTP and to nobody here.
 enum class http_method : std::uint8_t { get, head, put, remove, options, other };
@@ -51,13 +42,9 @@ class http_request {
   std::string_view field_or_empty(std::string_view name) const noexcept {
     return field(name).value_or(std::string_view());
   }
-  /// Calls visit(value) for each field of this name: a list may come in several (RFC 9110, 5.3).
-  template <class Visit>
-  void each(std::string_view name, Visit visit) const {
-    for (std::size_t index = 0; index < field_count_; ++index) {
-      if (equal_ignoring_case(text(fields_[index].name), name)) visit(trimmed(text(fields_[index].value)));
-    }
-  }
+  /// The list that all fields of this name are (RFC 9110, 5.3): nothing when there is none, the value of the only one,
+  /// or all of them, joined in `room`, which must live as long.
+  std::optional<std::string_view> list(std::string_view name, std::string& room) const;
   /// How many fields have this name.
   std::size_t count(std::string_view name) const noexcept;
   /// Whether one of the fields of this name, a list, has this member, in whatever case.
@@ -92,5 +79,21 @@ class http_request {
   // Only the first field_count_ mean anything. Left uninitialised: a request has few of them.
   std::array<field_place, fields_max> fields_;
 };
+
+/// Whether two texts are the same but for the case of ASCII letters.
+bool equal_ignoring_case(std::string_view left, std::string_view right) noexcept;
+
+/// `text` without blanks around it.
+std::string_view trimmed(std::string_view text) noexcept;
+
+/// Takes the first member off a comma-separated list, trimmed; empty at the end and for empty members. Commas within
+/// quotes separate nothing, and within quoted strings a backslash takes the quote's meaning away.
+std::string_view next_member(std::string_view& list) noexcept;
+
+/// The same of a list of entity tags, where a backslash is a letter like others (RFC 9110, 8.8.3).
+std::string_view next_tag(std::string_view& list) noexcept;
+
+/// Whether an Accept-Encoding list takes this coding (RFC 9110, 12.5.3): what is said of it, or else of "*".
+bool accepts_coding(std::string_view list, std::string_view coding) noexcept;
 
 }  // namespace slabbuf::examples

@@ -38,8 +38,12 @@ struct http_limits {
   std::chrono::seconds body_timeout{30};                // for each body_bytes_least of a body; 408
   std::size_t body_bytes_least = std::size_t{4} << 10;
   std::chrono::seconds idle_timeout{60};  // between requests, and while an answer is not taken; 0: none
-  std::size_t requests_max = 10'000;      // of one connection, which then ends
-  std::size_t connections_max = 10'000;   // more are refused
+  // While others wait for memory, an answer that holds some must be taken this fast, and fast enough to give back what
+  // it holds within idle_timeout; looked at every memory_timeout. Otherwise its connection ends.
+  std::size_t answer_bytes_per_second_least = std::size_t{4} << 10;
+  std::chrono::seconds memory_timeout{10};  // for the budget to have room; 503
+  std::size_t requests_max = 10'000;        // of one connection, which then ends
+  std::size_t connections_max = 10'000;     // more are refused
 };
 
 struct http_options {
