@@ -89,6 +89,8 @@ int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoi
   raise_descriptor_limit();
   // A file that may not grow any more is an error of the write, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
+  // So is a peer that has gone: sendfile(2) may raise this one although it has sent a part and says so.
+  std::signal(SIGPIPE, SIG_IGN);
   // Before OpenSSL does anything.
   slabbuf::concurrent_pool* const openssl_memory =
       options.certificate ? &slabbuf::net::install_openssl_allocator() : nullptr;
