@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <exception>
+#include <stdexcept>
 #include <system_error>
 #include <utility>
 
@@ -57,8 +58,12 @@ upload_result upload::parse(const http_request& request) {
       coding && (request.count("content-encoding") > 1 || !equal_ignoring_case(trimmed(*coding), "identity")))
     return {415, "uploads are taken without a Content-Encoding", {}};
   if (const auto field = request.field("repr-digest")) {
-    digest_ = parse_digest_field(*field);
-    if (!digest_ && field->find("sha-256=") != std::string_view::npos) return {400, "this is no digest", {}};
+    if (request.count("repr-digest") > 1) return {400, "more than one line of Repr-Digest is not taken", {}};
+    try {
+      digest_ = parse_digest_field(*field);
+    } catch (const std::invalid_argument& fault) {
+      return {400, fmt::format("Repr-Digest: {}", fault.what()), {}};
+    }
   }
   const auto field = request.field("content-range");
   if (!field) return {};

@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: MIT
 // file_client where no connection comes about: it ends in time, with nothing sent and nothing left.
 #include "examples/file_client_fixture.hpp"
+#include "support/tls_certificates.hpp"
 
 #include <sys/socket.h>
+#include <unistd.h>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
 #include <list>
+#include <mutex>
+#include <set>
 
 namespace slabbuf {
 namespace {
+
+using support::scripted_request;
+using support::scripted_server;
 
 class FileClientConnect : public FileClient {
  protected:
@@ -64,6 +74,68 @@ TEST_F(FileClientConnect, SendsNoBodyBeforeThereIsAConnection) {
   const outcome patient = put(url, {"--timeout", "3", "--retries", "0"});
   EXPECT_EQ(patient.status, 3) << patient.errors;
   EXPECT_NE(patient.errors.find("nothing moved for 3 s"), std::string::npos) << patient.errors;
+}
+
+TEST_F(FileClient, ResumesManyHolesOverAsManyConnectionsAsAreAllowed) {
+  const std::string content = random_content(400'000);
+  std::string partial = content;
+  std::string missing;
+  for (std::size_t at = 0; at < content.size(); at += 10'000) {
+    partial.replace(at, 100, std::string(100, 'x'));
+    missing += (at == 0 ? "[" : ",[") + std::to_string(at) + "," + std::to_string(at + 100) + "]";
+  }
+  std::mutex mutex;
+  std::set<std::string> answering;  // by method and range
+  std::size_t most = 0;
+  scripted_server server([&](scripted_request& request) {
+    {
+      const std::lock_guard lock(mutex);
+      answering.insert(request.field("Range"));
+      most = std::max(most, answering.size());
+    }
+    serve(request, content, "Repr-Digest: " + digest_of(content) + "\r\n");
+    const std::lock_guard lock(mutex);
+    answering.erase(request.field("Range"));
+  });
+  files.write(".target.part", partial);
+  files.write(".target.part.json", R"({"url":")" + server.url() + R"(","etag":"\"one\"","size":400000,"missing":[)" +
+                                       missing + "]}");
+  expect_got(get(server.url(), {"--connections", "1"}), content);
+  EXPECT_EQ(server.requests().size(), 40U);
+  EXPECT_EQ(most, 1U);
+}
+
+TEST_F(FileClient, ADigestThatIsNoneIsNotTakenForNone) {
+  const std::string content = random_content(1000);
+  scripted_server server([&](scripted_request& request) {
+    serve(request, content, "Repr-Digest: sha-512=:AAAA:\r\nRepr-Digest: sha-256=:AAAA:\r\n");
+  });
+  const outcome result = get(server.url());
+  EXPECT_EQ(result.status, 6) << result.errors;
+  EXPECT_NE(result.errors.find("Repr-Digest"), std::string::npos) << result.errors;
+  EXPECT_FALSE(left_over());
+}
+
+// As a server does that has kept its key from everybody.
+TEST_F(FileClient, ServedByAnotherUserIsToldThatACertificateCannotBeReadAgain) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  std::filesystem::create_directory(files.path("own"));
+  std::filesystem::create_directory(files.path("root"));
+  const support::certificate own = support::make_certificate("localhost", &support::test_authority());
+  files.write("own/chain", own.chain_pem);
+  files.write("own/key", own.key_pem);
+  std::filesystem::permissions(files.path(""), std::filesystem::perms(0755));
+  std::filesystem::permissions(files.path("own"), std::filesystem::perms(0700));
+  support::child_process server({FILE_SERVER, "--root", files.path("root"), "--https", "127.0.0.1:0", "--cert",
+                                 files.path("own/chain"), "--key", files.path("own/key")});
+  EXPECT_NE(server.read_line(), "");
+  server.signal(SIGHUP);
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.wait(), 0);
+  const std::string log = server.standard_error();
+  EXPECT_NE(log.find("SIGHUP will not bring a new certificate: this user cannot read '" + files.path("own/key")),
+            std::string::npos)
+      << log;
 }
 
 }  // namespace

@@ -210,6 +210,14 @@ TEST_F(FileServerCareful, KeepsNothingThatIsCoded) {
   server.stop();
 }
 
+TEST_F(FileServerCareful, TakesNoDigestThatIsNone) {
+  file_server server(files.path(""), {"--writable"});
+  for (const char* const digest : {"sha-256", "sha-256=5", "SHA-256=:AAAA:", "sha-256=:AAAA:", "md5=\"sha-256=:x:\""})
+    EXPECT_EQ(server.put("/file", "x", std::string("Repr-Digest: ") + digest + "\r\n").status, 400) << digest;
+  EXPECT_EQ(server.put("/file", "x", "Repr-Digest: sha-512=:AAAA:\r\n").status, 201) << "another algorithm";
+  server.stop();
+}
+
 TEST_F(FileServerCareful, LetsNoFilePassForAPage) {
   files.write("file", "<script>");
   for (const bool writable : {false, true}) {
