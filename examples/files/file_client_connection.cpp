@@ -108,13 +108,12 @@ void client_connection::resolve() {
     if (ec) return fail(reason::broken, fmt::format("cannot find {}: {}", request_.url.host, ec.message()));
     connect(addresses);
   });
-  resolver_.async_resolve(
-      request_.url.host, std::to_string(request_.url.port),
-      [&setup = setup_, next = std::move(next)](const asio::error_code& ec,
-                                                const resolver::results_type& addresses) mutable {
-        --setup.lookups;
-        next(ec, addresses);
-      });
+  resolver_.async_resolve(request_.url.host, std::to_string(request_.url.port),
+                          [&setup = setup_, next = std::move(next)](const asio::error_code& ec,
+                                                                    const resolver::results_type& addresses) mutable {
+                            --setup.lookups;
+                            next(ec, addresses);
+                          });
 }
 
 void client_connection::connect(const resolver::results_type& addresses) {

@@ -155,7 +155,7 @@ class client_connection final : public std::enable_shared_from_this<client_conne
   std::uint64_t exchange_number_ = 0;    // handlers of one that has ended do nothing
   std::uint64_t body_bytes_left_ = 0;
   body_state body_ = body_state::wanted;
-  bool stale_ = false;  // the connection is of an earlier exchange, and nothing has come since
+  bool stale_ = false;      // the connection is of an earlier exchange, and nothing has come since
   bool head_sent_ = false;  // of this exchange: before, nothing else may be
   bool sending_ = false;
 };

@@ -110,8 +110,8 @@ auto file_handler::open_now(const std::string& path) -> opened {
 // A .gz beside the file is what whoever accepts gzip gets.
 void file_handler::get(http_exchange_ptr exchange) {
   if (is_temporary_name(last_name(path_))) return refuse(std::move(exchange), ENOENT);
-  const bool wants_zipped = !media_type_of(path_).compressed && !path_.empty() && path_.back() != '/' &&
-                            accepts_gzip(exchange->request());
+  const bool wants_zipped =
+      !media_type_of(path_).compressed && !path_.empty() && path_.back() != '/' && accepts_gzip(exchange->request());
   opened file = open_now(path_);
   int error = errno;
   bool cold = file == nullptr && error == EAGAIN;

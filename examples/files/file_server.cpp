@@ -152,10 +152,11 @@ int main(int argument_count, char** arguments) {
       "one cuts them), then it exits. SIGHUP reads the certificate again, for connections from then on: "
       "--user must be able to read the files.",
       "file_server");
-  app.footer(fmt::format(
-      "Whoever wants a digest (Want-Repr-Digest) is told SHA-256, but of files larger than {}, or while as much is being "
-      "read for others: then the file comes without.",
-      format_size(file_digests::bytes_max)));
+  app.footer(
+      fmt::format("Whoever wants a digest (Want-Repr-Digest) is told SHA-256, but of files larger than {}, or while as "
+                  "much is being "
+                  "read for others: then the file comes without.",
+                  format_size(file_digests::bytes_max)));
   app.add_option("--root", options.root, "Directory to serve")->required()->type_name("DIR");
   asio::ip::tcp::endpoint http(asio::ip::address_v4::loopback(), 8080);
   asio::ip::tcp::endpoint https;

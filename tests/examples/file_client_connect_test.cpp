@@ -25,7 +25,8 @@ class FileClientConnect : public FileClient {
  protected:
   // With a name server that does not answer. A sanitizer wants to be the first library, and is told that it is not.
   static outcome run_without_names(const std::vector<std::string>& arguments) {
-    std::vector<std::string> all{"/usr/bin/env", "LD_PRELOAD=" SILENT_RESOLVER, "ASAN_OPTIONS=verify_asan_link_order=0"};
+    std::vector<std::string> all{"/usr/bin/env", "LD_PRELOAD=" SILENT_RESOLVER,
+                                 "ASAN_OPTIONS=verify_asan_link_order=0"};
     const std::vector<std::string> client = command(arguments);
     all.insert(all.end(), client.begin(), client.end());
     support::child_process child(all);
@@ -98,8 +99,8 @@ TEST_F(FileClient, ResumesManyHolesOverAsManyConnectionsAsAreAllowed) {
     answering.erase(request.field("Range"));
   });
   files.write(".target.part", partial);
-  files.write(".target.part.json", R"({"url":")" + server.url() + R"(","etag":"\"one\"","size":400000,"missing":[)" +
-                                       missing + "]}");
+  files.write(".target.part.json",
+              R"({"url":")" + server.url() + R"(","etag":"\"one\"","size":400000,"missing":[)" + missing + "]}");
   expect_got(get(server.url(), {"--connections", "1"}), content);
   EXPECT_EQ(server.requests().size(), 40U);
   EXPECT_EQ(most, 1U);

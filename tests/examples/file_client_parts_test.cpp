@@ -13,9 +13,9 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <filesystem>
 #include <span>
 #include <stdexcept>
-#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -118,8 +118,8 @@ TEST(Digest, IsReadAsItIsWritten) {
   const std::string behind = field + " x";
   const std::string in_text = "md5=\"" + field + "\"";
   for (const char* const wrong :
-       {"sha-256", "sha-256=:AAAA:", "Sha-256=:AAAA:", "sha-256=5", "sha-256=::", ",", "sha-512=:AAAA:,,unixsum=:AAAA:",
-        "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=",
+       {"sha-256", "sha-256=:AAAA:", "Sha-256=:AAAA:", "sha-256=5", "sha-256=::", ",",
+        "sha-512=:AAAA:,,unixsum=:AAAA:", "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=",
         "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa!=:", at_end.c_str(), behind.c_str(), in_text.c_str()}) {
     EXPECT_THROW(parse_digest_field(wrong), std::invalid_argument) << wrong;
   }
@@ -139,8 +139,16 @@ TEST(EscapeHtml, LeavesNoMarkupAndNoBrokenText) {
 TEST(Printable, LeavesATerminalAlone) {
   EXPECT_EQ(printable("na\xC3\xAFve \xE6\x97\xA5 \xF0\x9F\x98\x80"), "na\xC3\xAFve \xE6\x97\xA5 \xF0\x9F\x98\x80");
   EXPECT_EQ(printable("\x1B[2J\n\x7F"), "?[2J??");
-  EXPECT_EQ(printable("\x9B" "2J\xC2\x9B" "2J"), "?2J?2J") << "CSI in one byte, and as a character";
-  EXPECT_EQ(printable("a\xE2\x80\xAE" "b\xE2\x81\xA6" "c\xD8\x9C"), "a?b?c?") << "marks of direction";
+  EXPECT_EQ(printable("\x9B"
+                      "2J\xC2\x9B"
+                      "2J"),
+            "?2J?2J")
+      << "CSI in one byte, and as a character";
+  EXPECT_EQ(printable("a\xE2\x80\xAE"
+                      "b\xE2\x81\xA6"
+                      "c\xD8\x9C"),
+            "a?b?c?")
+      << "marks of direction";
   EXPECT_EQ(printable("\xC0\xAF\xED\xA0\x80\xE6\x97"), "???????") << "no UTF-8";
 }
 

@@ -188,7 +188,8 @@ TEST_F(FileServerUpload, ResumesUploads) {
       server.put("/file", whole.substr(300000, 100000), digest + "Content-Range: bytes 300000-399999/500000\r\n");
   EXPECT_EQ(more.status, 202);
   EXPECT_EQ(more.field("upload-offset"), "400000");
-  EXPECT_EQ(server.put("/file", whole.substr(400000), digest + "Content-Range: bytes 400000-499999/500000\r\n").status, 204);
+  EXPECT_EQ(server.put("/file", whole.substr(400000), digest + "Content-Range: bytes 400000-499999/500000\r\n").status,
+            204);
   EXPECT_TRUE(files.read("file") == whole);
   EXPECT_EQ(server.put("/file", "", query).field("upload-offset"), "0") << "nothing is left of it";
   EXPECT_EQ(server.put("/file", "x", digest + "Content-Range: bytes 0-1/5\r\n").status, 400);
