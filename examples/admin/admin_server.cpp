@@ -8,6 +8,7 @@
 #include <slabbuf/pool/concurrent_pool.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <string_view>
 #include <thread>
@@ -16,8 +17,10 @@
 namespace slabbuf::examples {
 namespace {
 
-// A block to receive and one to send for each connection.
-constexpr std::size_t connections_max = 64;
+// An idle one takes no block, and not for long: those who keep them idle do not keep others out.
+constexpr std::size_t connections_max = 1024;
+constexpr std::chrono::seconds idle_timeout{10};
+constexpr std::chrono::seconds head_timeout{5};
 constexpr std::size_t budget_bytes_max = std::size_t{4} << 20;
 
 // Everything is the page's own, nothing is inline, and no other page may show it in a frame.
@@ -89,6 +92,8 @@ http_options options_for(const asio::ip::tcp::endpoint& address, std::vector<std
   options.hosts = std::move(hosts);
   options.plain = address;
   options.limits.connections_max = connections_max;
+  options.limits.idle_timeout = idle_timeout;
+  options.limits.head_timeout = head_timeout;
   return options;
 }
 

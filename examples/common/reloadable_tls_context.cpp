@@ -8,9 +8,11 @@
 #include <openssl/x509.h>
 #include <spdlog/spdlog.h>
 
+#include <cerrno>
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <fstream>
 #include <stdexcept>
 #include <utility>
 
@@ -80,6 +82,16 @@ std::shared_ptr<SSL_CTX> reloadable_tls_context::load() const {
 std::shared_ptr<SSL_CTX> reloadable_tls_context::current() const {
   const std::lock_guard lock(mutex_);
   return current_;
+}
+
+void reloadable_tls_context::warn_unless_readable() const {
+  for (const std::string& file : {files_.certificate, files_.key}) {
+    if (std::ifstream(file).is_open()) continue;
+    spdlog::warn(
+        "SIGHUP will not bring a new certificate: this user cannot read '{}' ({}). Let its group read the file and "
+        "search the directories above it, or restart when the certificate is renewed",
+        file, std::strerror(errno));
+  }
 }
 
 bool reloadable_tls_context::reload() noexcept try {

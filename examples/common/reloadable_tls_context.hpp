@@ -39,6 +39,11 @@ class reloadable_tls_context {
   /// returns whether the new one is in use. Session tickets of before are refused: their clients shake hands in full.
   bool reload() noexcept;
 
+  /// To be called when the process may do less than when it was started: says in the log which file reload() could not
+  /// read, and what to do about it. A directory that was opened before would not help, as each look into it asks anew
+  /// whether the user may.
+  void warn_unless_readable() const;
+
  private:
   std::shared_ptr<SSL_CTX> load() const;
 

@@ -63,10 +63,10 @@ int serve(const echo_options& options, const std::optional<asio::ip::tcp::endpoi
     spdlog::info("{}: draining", number == SIGINT ? "SIGINT" : "SIGTERM");
     service.drain();
   });
-  std::optional<signals> reload;
-  if (options.addresses.tls) {
-    reload.emplace(signal_context, std::initializer_list<int>{SIGHUP}, [&](int) { service.reload_certificate(); });
-  }
+  const signals reload(signal_context, {SIGHUP}, [&](int) {
+    options.addresses.tls ? service.reload_certificate()
+                          : spdlog::info("SIGHUP: there is no certificate to be read again");
+  });
   // Beside the connections, which do not wait for it.
   const decay_timer decay(signal_context, service.buffers());
   std::optional<decay_timer> openssl_decay;

@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include <cstddef>
+#include <ctime>
 #include <exception>
 #include <new>
 #include <optional>
@@ -120,7 +121,11 @@ void answer_file(http_exchange_ptr exchange, file_digests& digests, std::shared_
   http_response& answer = exchange->response();
   const http_request& request = exchange->request();
   const std::string_view tag = tag_of(*file, is);
-  answer.add("Last-Modified", file->last_modified());
+  // Not later than the answer itself (RFC 9110, 8.8.2.1).
+  const std::time_t now = std::time(nullptr);
+  answer.add("Last-Modified", file->modified() <= now ? file->last_modified() : text_of(format_http_date(now)));
+  answer.add("X-Content-Type-Options", "nosniff");
+  if (is.sandboxed) answer.add("Content-Security-Policy", "sandbox");
   answer.add("ETag", tag);
   answer.add("Accept-Ranges", "bytes");
   if (is.varies) answer.add("Vary", "Accept-Encoding");
@@ -154,8 +159,8 @@ void answer_directory(http_exchange_ptr exchange, const root_directory& root,
   } else {
     answer.add("Content-Type", "text/html; charset=utf-8");
     answer.add("Content-Security-Policy", directory_page_policy());
-    answer.add("X-Content-Type-Options", "nosniff");
   }
+  answer.add("X-Content-Type-Options", "nosniff");
   struct listed {
     buffer_chain blocks;
     int status = 200;

@@ -19,6 +19,7 @@ struct representation {
   std::string_view media_type;  // of static storage
   bool varies = false;          // there may be another one, for whoever accepts gzip
   bool gzipped = false;         // this is that one
+  bool sandboxed = false;       // whoever may write here wrote it: its scripts are not the server's
   std::string tag = {};         // of that one; else the file's own is
 };
 

@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -82,6 +83,12 @@ int run(const command& asked) {
     fmt::print(stderr, "file_client: {}: {}\n", printable(name), printable(result.message));
   } else if (!asked.quiet) {
     fmt::print("{}: {}\n", printable(name), result.message);
+  }
+  // A name server that does not answer is waited for in getaddrinfo(3), by a thread that nothing ends but the end of
+  // the process: not longer than --timeout says. Files are closed by it, too, and hold what they should by now.
+  if (setup.lookups != 0) {
+    std::fflush(nullptr);
+    std::_Exit(result.exit_status);
   }
   return result.exit_status;
 }

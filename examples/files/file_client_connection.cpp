@@ -70,7 +70,7 @@ void client_connection::begin() {
   ++exchange_number_;
   body_bytes_left_ = request_.body_bytes;
   body_ = request_.body_bytes != 0 ? body_state::held_back : body_state::wanted;
-  sending_ = false;
+  sending_ = head_sent_ = false;
   parser_.expect(request_.method == "HEAD");
   moved_on();
   stale_ = transport_ != nullptr && connected_to_->same_origin(request_.url);
@@ -83,7 +83,6 @@ void client_connection::close() noexcept {
   exchange_ = nullptr;
   ++exchange_number_;
   deadline_.cancel();
-  resolver_.cancel();
   drop();
 }
 
@@ -104,14 +103,17 @@ client_connection::socket& client_connection::lowest() noexcept {
 void client_connection::moved_on() { deadline_.expires_after(setup_.options.timeout); }
 
 void client_connection::resolve() {
+  ++setup_.lookups;
+  auto next = guarded([this](const asio::error_code& ec, const resolver::results_type& addresses) {
+    if (ec) return fail(reason::broken, fmt::format("cannot find {}: {}", request_.url.host, ec.message()));
+    connect(addresses);
+  });
   resolver_.async_resolve(request_.url.host, std::to_string(request_.url.port),
-                          guarded([this](const asio::error_code& ec, const resolver::results_type& addresses) {
-                            if (ec) {
-                              return fail(reason::broken,
-                                          fmt::format("cannot find {}: {}", request_.url.host, ec.message()));
-                            }
-                            connect(addresses);
-                          }));
+                          [&setup = setup_, next = std::move(next)](const asio::error_code& ec,
+                                                                    const resolver::results_type& addresses) mutable {
+                            --setup.lookups;
+                            next(ec, addresses);
+                          });
 }
 
 void client_connection::connect(const resolver::results_type& addresses) {
@@ -168,6 +170,7 @@ void client_connection::send_head() {
 // The head or a block has left.
 void client_connection::on_sent(const asio::error_code& ec) {
   sending_ = false;
+  head_sent_ = true;
   // What the server has to say, if anything, is read first: a refusal, and then it closed.
   if (ec) return;
   if (body_ != body_state::held_back) return send_body();
@@ -175,7 +178,7 @@ void client_connection::on_sent(const asio::error_code& ec) {
 }
 
 void client_connection::send_body() {
-  if (body_bytes_left_ == 0 || sending_ || body_ != body_state::wanted) return;
+  if (body_bytes_left_ == 0 || !head_sent_ || sending_ || body_ != body_state::wanted) return;
   moved_on();
   buffer block = exchange_->next_body_bytes(
       static_cast<std::size_t>(std::min<std::uint64_t>(body_bytes_left_, transfer_block_bytes)));
@@ -261,7 +264,7 @@ void client_connection::end(const exchange_end& how) {
 
 void client_connection::on_deadline() {
   // 100 Continue has not come: the body is sent without.
-  if (body_ == body_state::held_back && !sending_) {
+  if (body_ == body_state::held_back && head_sent_) {
     body_ = body_state::wanted;
     return send_body();
   }
@@ -269,6 +272,7 @@ void client_connection::on_deadline() {
 }
 
 void client_connection::drop() noexcept {
+  resolver_.cancel();
   if (transport_ == nullptr) return;
   asio::error_code ignored;
   lowest().close(ignored);

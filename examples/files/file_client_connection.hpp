@@ -54,6 +54,8 @@ struct client_setup {
   // file again at the end.
   local_pool pool;
   asio::io_context context{1};
+  // That are under way. The system's cannot be told to stop, and the context waits for them when it dies.
+  std::size_t lookups = 0;
   net::deadline_wheel<asio::io_context::executor_type> deadlines{context};
   asio::ssl::context tls{asio::ssl::context::tls_client};
 };
@@ -109,7 +111,7 @@ class client_connection final : public std::enable_shared_from_this<client_conne
   // Shared with the operations on it: one that is dropped lives until they have ended.
   using transport = std::variant<socket, tls_stream>;
   enum class body_state {
-    held_back,  // until 100 Continue, or for a moment
+    held_back,  // until 100 Continue, or for a moment once the head is sent
     wanted,     // goes out, as far as there is one
     unwanted,   // the server has answered already
   };
@@ -153,7 +155,8 @@ class client_connection final : public std::enable_shared_from_this<client_conne
   std::uint64_t exchange_number_ = 0;    // handlers of one that has ended do nothing
   std::uint64_t body_bytes_left_ = 0;
   body_state body_ = body_state::wanted;
-  bool stale_ = false;  // the connection is of an earlier exchange, and nothing has come since
+  bool stale_ = false;      // the connection is of an earlier exchange, and nothing has come since
+  bool head_sent_ = false;  // of this exchange: before, nothing else may be
   bool sending_ = false;
 };
 

@@ -58,6 +58,15 @@ std::string strong_etag(const response_head& head) {
   return etag.substr(0, 1) == "\"" ? std::string(etag) : std::string();
 }
 
+// A field may come in several lines (RFC 9110, 5.3).
+std::string all_lines(const response_head& head, std::string_view name) {
+  std::string all;
+  for (const auto& [key, value] : head.fields) {
+    if (key == name) all += (all.empty() ? "" : ", ") + value;
+  }
+  return all;
+}
+
 }  // namespace
 
 // One connection's share.
@@ -149,7 +158,12 @@ void download::start() {
     size_ = note->size;
     etag_ = note->etag;
     missing = divide(note->missing, setup_.options.connections);
-    noted_bytes_ = resumed_bytes_ = note->size - total_bytes(missing);
+    if (missing.size() > setup_.options.connections) {
+      const auto first = missing.begin() + static_cast<std::ptrdiff_t>(setup_.options.connections);
+      waiting_.assign(first, missing.end());
+      missing.erase(first, missing.end());
+    }
+    noted_bytes_ = resumed_bytes_ = note->size - total_bytes(note->missing);
     display_.say(fmt::format("goes on after {} of {}", format_size(resumed_bytes_), format_size(note->size)));
     // Only its digest is to be known, or that there is none: one byte more says so.
     if (missing.empty()) missing.push_back({note->size == 0 ? 0 : note->size - 1, note->size});
@@ -203,7 +217,7 @@ download::verdict download::accept_part(const response_head& head, fetch& by) {
 }
 
 download::verdict download::accept_whole(const response_head& head, fetch& by) {
-  const bool is_all = by.range.first == 0 && fetches_.size() == 1 && done_bytes() == 0;
+  const bool is_all = by.range.first == 0 && fetches_.size() == 1 && waiting_.empty() && done_bytes() == 0;
   if (!is_all) {
     display_.say("the server's file is another one by now, or it sends no parts: from the start");
     start_over(by);
@@ -217,7 +231,14 @@ download::verdict download::accept_whole(const response_head& head, fetch& by) {
 
 // Etag and digest of the file. Whether they fit what was known before; if not, it has ended or starts over.
 bool download::learn(const response_head& head) {
-  const std::optional<sha256> told = parse_digest_field(head.find("repr-digest"));
+  std::optional<sha256> told;
+  try {
+    told = parse_digest_field(all_lines(head, "repr-digest"));
+  } catch (const std::invalid_argument& fault) {
+    // What came cannot be verified, though the server meant it to be.
+    end({exit_corrupt, fmt::format("the server's Repr-Digest is {}", fault.what())});
+    return false;
+  }
   const std::string etag = strong_etag(head);
   if (head.status == 200) {
     etag_ = etag;
@@ -259,6 +280,11 @@ void download::on_body_complete(fetch& by) {
     size_ = by.range.end;
   }
   if (by.range.size() == 0) {
+    if (!waiting_.empty()) {
+      by.range = waiting_.back();
+      waiting_.pop_back();
+      return by.begin();
+    }
     if (missing_bytes() == 0) verify();
   } else if (by.range == by.requested) {
     retry(by, {exit_refused, "the server sends empty parts"});
@@ -317,6 +343,7 @@ void download::start_over(fetch& kept) {
     retired_.push_back(std::move(each));
   }
   std::erase(fetches_, nullptr);
+  waiting_.clear();
   file_.clear();
   size_.reset();
   etag_.clear();
@@ -326,7 +353,7 @@ void download::start_over(fetch& kept) {
 }
 
 std::uint64_t download::missing_bytes() const noexcept {
-  std::uint64_t sum = 0;
+  std::uint64_t sum = total_bytes(waiting_);
   for (const std::unique_ptr<fetch>& each : fetches_) sum += each->range.size();
   return sum;
 }
@@ -370,7 +397,7 @@ void download::complete() {
 }
 
 void download::save_note() const {
-  partial_note note{asked_for_, etag_, *size_, {}};
+  partial_note note{asked_for_, etag_, *size_, waiting_};
   for (const std::unique_ptr<fetch>& each : fetches_) note.missing.push_back(each->range);
   std::sort(note.missing.begin(), note.missing.end(),
             [](const byte_range& a, const byte_range& b) { return a.first < b.first; });

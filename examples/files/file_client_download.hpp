@@ -72,6 +72,7 @@ class download final : public transfer {
   std::string etag_;  // strong, else empty
   std::optional<sha256> digest_;
   std::vector<std::unique_ptr<fetch>> fetches_;
+  std::vector<byte_range> waiting_;              // missing, too, and nobody fetches it yet
   std::vector<std::unique_ptr<fetch>> retired_;  // stopped, and may yet hear of their timers
   bool contradicted_ = false;                    // by the server: what was kept is of no use
   std::size_t starts_over_ = 0;

@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <fstream>
+#include <string_view>
 #include <utility>
 
 namespace slabbuf::examples {
@@ -33,6 +34,25 @@ void sync_directory_of(const std::filesystem::path& path) {
   if (directory < 0) return;  // it may be written to and not read
   ::fsync(directory);
   ::close(directory);
+}
+
+// Into a file that was not there before: whoever put something in its place meant another one to be written.
+void write_anew(const std::filesystem::path& path, std::string_view text) {
+  std::error_code ignored;  // of a run that was cut off; what cannot be removed, cannot be made
+  std::filesystem::remove(path, ignored);
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+  if (file < 0) throw_errno("cannot write " + path.string());
+  while (!text.empty()) {
+    const ::ssize_t count = ::write(file, text.data(), text.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      const int error = errno;
+      ::close(file);
+      throw std::system_error(error, std::system_category(), "cannot write " + path.string());
+    }
+    text.remove_prefix(static_cast<std::size_t>(count));
+  }
+  ::close(file);
 }
 
 // Ranges that ascend, and a file that has what they leave out.
@@ -80,12 +100,8 @@ void partial_file::save(const partial_note& note) const {
   for (const byte_range& each : note.missing) missing.push_back({each.first, each.end});
   const json object{{"url", note.url}, {"etag", note.etag}, {"size", note.size}, {"missing", std::move(missing)}};
   const std::filesystem::path fresh = note_path_.string() + ".new";
-  {
-    std::ofstream file(fresh, std::ios::trunc);
-    // What a server said may be no UTF-8.
-    file << object.dump(1, ' ', false, json::error_handler_t::replace) << '\n';
-    if (!file.flush()) throw_errno("cannot write " + fresh.string());
-  }
+  // What a server said may be no UTF-8.
+  write_anew(fresh, object.dump(1, ' ', false, json::error_handler_t::replace) + '\n');
   std::filesystem::rename(fresh, note_path_);
 }
 

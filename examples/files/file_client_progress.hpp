@@ -26,8 +26,9 @@ std::string progress_bar(const transfer_progress& now, std::size_t width);
 /// "name: 21.0 MiB of 50.0 MiB (42 %), 10.2 MiB/s, 3 s left".
 std::string progress_line(const transfer_progress& now);
 
-/// `text` without what would move a terminal's cursor, change its colours or do worse.
-std::string printable(std::string text);
+/// `text` without what would move a terminal's cursor, change its colours, turn its direction or do worse, and without
+/// what is no UTF-8.
+std::string printable(const std::string& text);
 
 /// "3 s", "2 min 05 s", "1 h 02 min".
 std::string format_duration(std::chrono::seconds time);
@@ -56,7 +57,7 @@ class progress_display {
   /// To standard error: on a terminal a bar, else lines.
   static style style_of_standard_error() noexcept;
 
-  progress_display(std::string name, style how) : how_(how) { shown_.name = printable(std::move(name)); }
+  progress_display(const std::string& name, style how) : how_(how) { shown_.name = printable(name); }
   progress_display(const progress_display&) = delete;
   progress_display& operator=(const progress_display&) = delete;
   ~progress_display() { end_line(); }

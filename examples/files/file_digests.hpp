@@ -91,10 +91,10 @@ class file_digests {
   std::atomic<bool> stopped_{false};  // looked at now and then: orders nothing
   std::mutex mutex_;                  // guards what follows
   std::map<file_identity, job_ptr> jobs_;
-  std::deque<job_ptr> pending_;   // of jobs_, those that do not run yet
-  std::size_t running_ = 0;       // of jobs_, the others
-  std::uint64_t bytes_asked_ = 0; // sizes of all jobs_
-  std::list<remembered> recent_;  // the latest first
+  std::deque<job_ptr> pending_;    // of jobs_, those that do not run yet
+  std::size_t running_ = 0;        // of jobs_, the others
+  std::uint64_t bytes_asked_ = 0;  // sizes of all jobs_
+  std::list<remembered> recent_;   // the latest first
   std::map<file_identity, std::list<remembered>::iterator> known_;
 };
 

@@ -156,10 +156,12 @@ void file_handler::on_opened(http_exchange_ptr exchange, opened file, opened zip
   if (slash) return refuse(std::move(exchange), ENOTDIR);
   const media_type type = media_type_of(path_);
   if (zipped != nullptr && !zipped->is_directory() && is_compressed_form(zipped->identity(), file->identity())) {
-    const representation is{type.name, true, true, compressed_entity_tag(zipped->identity(), file->identity())};
+    const representation is{type.name, true, true, shared_.limits.writable,
+                            compressed_entity_tag(zipped->identity(), file->identity())};
     return answer_file(std::move(exchange), shared_.digests, std::move(zipped), is);
   }
-  answer_file(std::move(exchange), shared_.digests, std::move(file), {type.name, !type.compressed, false});
+  const representation is{type.name, !type.compressed, false, shared_.limits.writable};
+  answer_file(std::move(exchange), shared_.digests, std::move(file), is);
 }
 
 void file_handler::remove(http_exchange_ptr exchange) {

@@ -102,9 +102,9 @@ int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoi
     drain();
   });
   std::function<void()> reload;
-  std::optional<signals> on_reload;
-  if (options.certificate)
-    on_reload.emplace(signal_context, std::initializer_list<int>{SIGHUP}, [&](int) { reload(); });
+  const signals on_reload(signal_context, {SIGHUP}, [&](int) {
+    options.certificate ? reload() : spdlog::info("SIGHUP: there is no certificate to be read again");
+  });
 
   // Ports below 1024, the key and the root are there before the rights to have them go.
   file_service service(options);
@@ -112,7 +112,10 @@ int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoi
   if (admin_address)
     admin.emplace(
         *admin_address, "file_server", [&] { return sample_of(service, openssl_memory); }, options.http.hosts);
-  if (drop_privileges(user)) spdlog::info("serving as user {}", user);
+  if (drop_privileges(user)) {
+    spdlog::info("serving as user {}", user);
+    service.warn_unless_certificate_is_readable();
+  }
   drain = [&] { service.drain(); };
   reload = [&] { service.reload_certificate(); };
   const decay_timer decay(signal_context, service.buffers());
@@ -146,7 +149,8 @@ int main(int argument_count, char** arguments) {
   CLI::App app(
       "Serves the files of a directory over HTTP/1.1. SIGTERM and SIGINT let requests be answered (5 s at most; a "
       "second "
-      "one cuts them), then it exits. SIGHUP reads the certificate again, for connections from then on.",
+      "one cuts them), then it exits. SIGHUP reads the certificate again, for connections from then on: "
+      "--user must be able to read the files.",
       "file_server");
   app.footer(
       fmt::format("Whoever wants a digest (Want-Repr-Digest) is told SHA-256, but of files larger than {}, or while as "

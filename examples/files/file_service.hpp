@@ -47,6 +47,9 @@ class file_service {
 
   /// Forgets uploads that nobody resumes. Waits for the disk.
   void sweep() { uploads_.sweep(); }
+  void warn_unless_certificate_is_readable() const {
+    if (tls_) tls_->warn_unless_readable();
+  }
   void reload_certificate() noexcept {
     if (tls_) tls_->reload();
   }

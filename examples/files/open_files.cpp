@@ -2,8 +2,10 @@
 #include "files/open_files.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <cerrno>
 #include <functional>
 #include <utility>
@@ -39,16 +41,31 @@ void open_files::sweep() noexcept {
   }
 }
 
+namespace {
+
+// Opens what a path was found to mean. Where /proc is not there, the path is followed once more.
+unique_descriptor reopen(const root_directory& root, const char* path, int found, bool now) {
+  std::array<char, 32> name{};
+  fmt::format_to_n(name.data(), name.size() - 1, "/proc/self/fd/{}", found);
+  unique_descriptor opened(::open(name.data(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (opened || errno != ENOENT) return opened;
+  return now ? root.open_now(path, O_RDONLY) : root.open(path, O_RDONLY);
+}
+
+}  // namespace
+
 std::shared_ptr<const open_file> open_to_read(const root_directory& root, const char* path, bool now) {
-  unique_descriptor opened = now ? root.open_now(path, O_RDONLY) : root.open(path, O_RDONLY);
-  if (!opened) return nullptr;
+  // Looked at before it is opened: a FIFO would wake its writer, a device may do anything.
+  const unique_descriptor found = now ? root.open_now(path, O_PATH) : root.open(path, O_PATH);
+  if (!found) return nullptr;
   struct ::stat status {};
-  if (::fstat(opened.get(), &status) != 0) return nullptr;
-  // Devices, FIFOs, sockets: O_NONBLOCK kept the open from waiting, and nothing was read.
+  if (::fstat(found.get(), &status) != 0) return nullptr;
   if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
-    errno = EACCES;
+    errno = S_ISLNK(status.st_mode) ? ELOOP : EACCES;
     return nullptr;
   }
+  unique_descriptor opened = reopen(root, path, found.get(), now);
+  if (!opened || ::fstat(opened.get(), &status) != 0) return nullptr;
   return std::make_shared<open_file>(std::move(opened), status);
 }
 

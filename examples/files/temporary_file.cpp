@@ -75,6 +75,10 @@ temporary_file& temporary_file::operator=(temporary_file&& other) noexcept {
   return *this;
 }
 
+void temporary_file::set_mode(::mode_t mode) {
+  if (::fchmod(file_.get(), mode & (S_IRWXU | S_IRWXG | S_IRWXO)) != 0) fail("cannot set a file's mode");
+}
+
 void temporary_file::append(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ::ssize_t put = ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<::off_t>(size_));

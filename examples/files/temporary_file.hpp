@@ -8,6 +8,8 @@
 #include "files/root_directory.hpp"
 #include "http/http_file.hpp"
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -32,6 +34,9 @@ class temporary_file {
   explicit operator bool() const noexcept { return static_cast<bool>(file_); }
   int directory() const noexcept { return directory_.get(); }
   int descriptor() const noexcept { return file_.get(); }
+
+  /// Who may read, write and execute it, as another file says of itself; not as whom. Throws std::system_error.
+  void set_mode(::mode_t mode);
 
   /// Writes all of `bytes`, behind what is there. Throws std::system_error; a part of them may have been written.
   void append(std::span<const std::byte> bytes);

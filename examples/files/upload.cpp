@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <exception>
+#include <stdexcept>
 #include <system_error>
 #include <utility>
 
@@ -53,18 +54,26 @@ void receive_upload(http_exchange_ptr exchange, upload_store& store, const uploa
 upload_result upload::parse(const http_request& request) {
   const auto length = request.content_length();
   if (length && *length > limits_.bytes_max) return {413, "uploads this large are not accepted", {}};
-  // Whoever gets it later would not be told of the coding.
-  if (const auto coding = request.field("content-encoding"); coding && !equal_ignoring_case(*coding, "identity"))
-    return {415, "files are stored without a content coding", {}};
+  // It would be kept without its coding, and be sent as something else (RFC 9110, 9.3.4).
+  if (const auto coding = request.field("content-encoding");
+      coding && (request.count("content-encoding") > 1 || !equal_ignoring_case(trimmed(*coding), "identity")))
+    return {415, "uploads are taken without a Content-Encoding", {}};
   if (const auto field = request.field("repr-digest")) {
-    digest_ = parse_digest_field(*field);
-    if (!digest_ && field->find("sha-256=") != std::string_view::npos) return {400, "this is no digest", {}};
+    if (request.count("repr-digest") > 1) return {400, "more than one line of Repr-Digest is not taken", {}};
+    try {
+      digest_ = parse_digest_field(*field);
+    } catch (const std::invalid_argument& fault) {
+      return {400, fmt::format("Repr-Digest: {}", fault.what()), {}};
+    }
   }
   const auto field = request.field("content-range");
   if (!field) return {};
   range_ = parse_content_range(*field);
   if (!range_) return {400, "this is no Content-Range", {}};
   if (range_->total > limits_.bytes_max) return {413, "uploads this large are not accepted", {}};
+  const bool whole = range_->part && range_->part->count == range_->total;
+  if (!digest_ && !whole)
+    return {400, "parts of an upload need a Repr-Digest (of the whole) that says what they are parts of", {}};
   if (!length || *length != (range_->part ? range_->part->count : 0))
     return {400, "Content-Length and Content-Range differ", {}};
   return {};
@@ -77,18 +86,20 @@ upload_result upload::open() try {
   if (store_.check(path_, conditions_) != 0) return {412, "the file is not the one that is to be replaced", {}};
   name_ = std::move(place.name);
   if (range_) {
-    offset_ = store_.kept_bytes(path_, range_->total);
+    if (digest_) offset_ = store_.kept_bytes(key());
     if (!range_->part) return {202, {}, {}};  // only asks how much is here
     if (range_->part->offset != 0) {
       if (range_->part->offset != offset_) return {409, "this is not where the upload goes on", {}};
-      partial_ = store_.take(path_, range_->total);
+      partial_ = store_.take(key());
       if (!partial_) return {409, "somebody else goes on with this upload", {}};
       return {};
     }
-    store_.take(path_, range_->total);  // it begins anew
+    if (digest_) store_.take(key());  // it begins anew
     offset_ = 0;
   }
   partial_.emplace(partial_upload{temporary_file(std::move(place.directory)), {}});
+  // Nobody reads of it who may not read what it replaces.
+  if (place.mode) partial_->file.set_mode(*place.mode);
   return {};
 } catch (const std::system_error& fault) {
   return result_of(fault);
@@ -121,7 +132,7 @@ upload_result upload::on_error(asio::error_code ec) {
   if (resumable() && partial_ && ec != asio::error::message_size) {
     try {
       offset_ = partial_->file.size();
-      store_.keep(path_, range_->total, std::move(*partial_));
+      store_.keep(key(), std::move(*partial_));
     } catch (const std::bad_alloc&) {
       spdlog::warn("out of memory: an upload cannot be resumed");
     }
@@ -151,7 +162,7 @@ upload_result upload::write(const buffer& piece, bool last) try {
 upload_result upload::finish() {
   offset_ = partial_->file.size();
   if (range_ && offset_ < range_->total) {
-    store_.keep(path_, range_->total, std::move(*partial_));
+    store_.keep(key(), std::move(*partial_));
     partial_.reset();
     return {202, {}, {}};
   }

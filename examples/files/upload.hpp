@@ -41,7 +41,8 @@ class upload final : public http_body_reader {
   upload_result write(const buffer& piece, bool last);
   upload_result finish();
   upload_result on_error(asio::error_code ec);
-  bool resumable() const noexcept { return range_.has_value(); }
+  bool resumable() const noexcept { return range_ && digest_; }
+  upload_key key() const { return {path_, range_->total, *digest_}; }
   static void answer(http_exchange_ptr exchange, upload& self, const upload_result& result);
 
   upload_store& store_;

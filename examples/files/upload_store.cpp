@@ -54,6 +54,7 @@ upload_result upload_store::find_place(const std::string& path, place& found) co
   if (S_ISDIR(status.st_mode)) return {409, "this is a directory", {}};
   // A symbolic link would be replaced, and what it names would stay as it is.
   if (!S_ISREG(status.st_mode)) return {403, "this is not a file", {}};
+  found.mode = status.st_mode;
   return {};
 }
 
@@ -103,6 +104,8 @@ int upload_store::check(const std::string& path, const upload_conditions& condit
 
 upload_result upload_store::commit(temporary_file& file, const std::string& path, const std::string& name,
                                    const upload_conditions& conditions) {
+  struct ::stat replaced {};
+  if (::fstatat(file.directory(), name.c_str(), &replaced, AT_SYMLINK_NOFOLLOW) == 0) file.set_mode(replaced.st_mode);
   file.sync();  // takes the longest: before others have to wait
   const std::lock_guard lock(commit_mutex_);
   if (check(path, conditions) != 0) return {412, "the file has changed meanwhile", {}};
@@ -133,7 +136,7 @@ upload_result upload_store::remove(const std::string& path, const upload_conditi
   return {204, {}, {}};
 }
 
-void upload_store::keep(const std::string& path, std::uint64_t total, partial_upload partial) {
+void upload_store::keep(const upload_key& key, partial_upload partial) {
   std::optional<kept> dropped;  // removed after the lock
   const std::lock_guard lock(kept_mutex_);
   if (kept_.size() >= kept_max) {
@@ -143,21 +146,21 @@ void upload_store::keep(const std::string& path, std::uint64_t total, partial_up
     dropped.emplace(std::move(oldest->second));
     kept_.erase(oldest);
   }
-  kept_.insert_or_assign(key(path, total), kept{std::move(partial), std::chrono::steady_clock::now()});
+  kept_.insert_or_assign(key, kept{std::move(partial), std::chrono::steady_clock::now()});
 }
 
-std::optional<partial_upload> upload_store::take(const std::string& path, std::uint64_t total) {
+std::optional<partial_upload> upload_store::take(const upload_key& key) {
   const std::lock_guard lock(kept_mutex_);
-  const auto found = kept_.find(key(path, total));
+  const auto found = kept_.find(key);
   if (found == kept_.end()) return std::nullopt;
   std::optional<partial_upload> partial(std::move(found->second.partial));
   kept_.erase(found);
   return partial;
 }
 
-std::uint64_t upload_store::kept_bytes(const std::string& path, std::uint64_t total) const {
+std::uint64_t upload_store::kept_bytes(const upload_key& key) const {
   const std::lock_guard lock(kept_mutex_);
-  const auto found = kept_.find(key(path, total));
+  const auto found = kept_.find(key);
   return found != kept_.end() ? found->second.partial.file.size() : 0;
 }
 

@@ -10,7 +10,10 @@
 #include "http/digest.hpp"
 #include "http/http_request.hpp"
 
+#include <sys/types.h>
+
 #include <chrono>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -43,6 +46,16 @@ struct partial_upload {
   sha256_hash hash;
 };
 
+/// Whose parts belong together: those that say what the whole will be. Two clients that send to the same path share
+/// nothing unless they send the same.
+struct upload_key {
+  std::string path;
+  std::uint64_t total = 0;
+  sha256 digest{};
+
+  auto operator<=>(const upload_key&) const = default;
+};
+
 class upload_store {
  public:
   explicit upload_store(const root_directory& root) : root_(root) {}
@@ -51,6 +64,7 @@ class upload_store {
   struct place {
     unique_descriptor directory;
     std::string name;
+    std::optional<::mode_t> mode;  // of the file that is there
   };
   upload_result find_place(const std::string& path, place& found) const;
 
@@ -65,13 +79,12 @@ class upload_store {
   /// 204, 404, 409, 412. Throws std::system_error.
   upload_result remove(const std::string& path, const upload_conditions& conditions);
 
-  /// Keeps what has arrived of an upload of `total` bytes to `path`; the one that was used least recently goes when
-  /// there are too many.
-  void keep(const std::string& path, std::uint64_t total, partial_upload partial);
+  /// Keeps what has arrived of an upload; the one that was used least recently goes when there are too many.
+  void keep(const upload_key& key, partial_upload partial);
   /// Takes it out again: one client at a time goes on with it.
-  std::optional<partial_upload> take(const std::string& path, std::uint64_t total);
+  std::optional<partial_upload> take(const upload_key& key);
   /// How many bytes of it are here.
-  std::uint64_t kept_bytes(const std::string& path, std::uint64_t total) const;
+  std::uint64_t kept_bytes(const upload_key& key) const;
   /// Drops what nobody went on with for kept_time.
   void sweep();
 
@@ -83,12 +96,11 @@ class upload_store {
     partial_upload partial;
     std::chrono::steady_clock::time_point since;
   };
-  using key = std::pair<std::string, std::uint64_t>;
 
   const root_directory& root_;
   std::mutex commit_mutex_;        // between looking at a file and replacing it
   mutable std::mutex kept_mutex_;  // guards kept_
-  std::map<key, kept> kept_;
+  std::map<upload_key, kept> kept_;
 };
 
 }  // namespace slabbuf::examples

@@ -37,7 +37,9 @@ class sha256_hash {
 /// "sha-256=:BASE64:", the value of Repr-Digest.
 std::string digest_field(const sha256& digest);
 
-/// The inverse; nothing when the field has no sha-256, or none of 32 bytes. Others in the field are skipped.
+/// The inverse, of all lines of the field, joined by commas: a dictionary whose members are byte sequences (RFC 8941,
+/// 3.2). Other algorithms are skipped; no sha-256, nothing. Throws std::invalid_argument, for people, when the field is
+/// no such dictionary or its sha-256 has not 32 bytes.
 std::optional<sha256> parse_digest_field(std::string_view field);
 
 /// 64 digits.

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <list>
 #include <string>
 #include <system_error>
 
@@ -118,6 +119,14 @@ TEST_F(AdminServer, AnswersWhileThePoolsBudgetIsSpent) {
   EXPECT_FALSE(pool.try_acquire(1));
   http_client client(server.endpoint());
   EXPECT_EQ(nlohmann::json::parse(client.ask("GET /stats").body).at("pools").at(0).at("bytes"), 1 << 20);
+}
+
+TEST_F(AdminServer, AnswersWhileOthersKeepConnectionsIdle) {
+  std::list<http_client> idle;
+  for (int count = 0; count < 200; ++count) idle.emplace_back(server.endpoint());
+  http_client client(server.endpoint());
+  EXPECT_EQ(client.ask("GET /healthz").body, "ok\n");
+  EXPECT_TRUE(idle.front().ends()) << "after a few seconds";
 }
 
 TEST(AdminServerAddress, SaysWhichOneItCannotHave) {

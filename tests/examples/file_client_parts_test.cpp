@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What file_client is made of: URLs, ranges, what it shows.
+#include "files/file_client_partial.hpp"
 #include "files/file_client_progress.hpp"
 #include "files/file_client_ranges.hpp"
 #include "files/file_client_transfer.hpp"
@@ -7,9 +8,12 @@
 #include "http/escape.hpp"
 #include "http/url.hpp"
 
+#include "support/temporary_files.hpp"
+
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <filesystem>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -105,11 +109,19 @@ TEST(Digest, IsReadAsItIsWritten) {
   EXPECT_EQ(parse_digest_field("sha-512=:AAAA:, " + field), abc);
   hash.update(std::as_bytes(std::span("abc", 3)));
   EXPECT_EQ(hash.finish(), abc);
+  EXPECT_EQ(parse_digest_field("sha-256=:" + std::string(43, 'A') + "=:;q=1 ,\t" + field + "; a=\"x,\\\"y\";b "), abc)
+      << "the last one counts, whatever its parameters";
+  for (const char* const none : {"", " ", "sha-512=:AAAA:", "x-sha-256=:AAAA:", "sha-512=:AAAA:;sha-256=:AAAA:"}) {
+    EXPECT_FALSE(parse_digest_field(none)) << none;
+  }
+  const std::string at_end = field + ",";
+  const std::string behind = field + " x";
+  const std::string in_text = "md5=\"" + field + "\"";
   for (const char* const wrong :
-       {"", "sha-256", "sha-256=:AAAA:", "x-sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:",
-        "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=",
-        "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa!=:"}) {
-    EXPECT_FALSE(parse_digest_field(wrong)) << wrong;
+       {"sha-256", "sha-256=:AAAA:", "Sha-256=:AAAA:", "sha-256=5", "sha-256=::", ",",
+        "sha-512=:AAAA:,,unixsum=:AAAA:", "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=",
+        "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa!=:", at_end.c_str(), behind.c_str(), in_text.c_str()}) {
+    EXPECT_THROW(parse_digest_field(wrong), std::invalid_argument) << wrong;
   }
 }
 
@@ -122,6 +134,33 @@ TEST(EscapeHtml, LeavesNoMarkupAndNoBrokenText) {
   EXPECT_EQ(escape_html("\xC0\xAF"), bad + bad);            // overlong
   EXPECT_EQ(escape_html("\xED\xA0\x80"), bad + bad + bad);  // half of a surrogate pair
   EXPECT_EQ(escape_html("\xE6\x97"), bad + bad);
+}
+
+TEST(Printable, LeavesATerminalAlone) {
+  EXPECT_EQ(printable("na\xC3\xAFve \xE6\x97\xA5 \xF0\x9F\x98\x80"), "na\xC3\xAFve \xE6\x97\xA5 \xF0\x9F\x98\x80");
+  EXPECT_EQ(printable("\x1B[2J\n\x7F"), "?[2J??");
+  EXPECT_EQ(printable("\x9B"
+                      "2J\xC2\x9B"
+                      "2J"),
+            "?2J?2J")
+      << "CSI in one byte, and as a character";
+  EXPECT_EQ(printable("a\xE2\x80\xAE"
+                      "b\xE2\x81\xA6"
+                      "c\xD8\x9C"),
+            "a?b?c?")
+      << "marks of direction";
+  EXPECT_EQ(printable("\xC0\xAF\xED\xA0\x80\xE6\x97"), "???????") << "no UTF-8";
+}
+
+TEST(PartialFile, FollowsNoLinkToWriteItsNote) {
+  const support::temporary_files files;
+  files.write("precious", "precious");
+  std::filesystem::create_symlink(files.path("precious"), files.path(".target.part.json.new"));
+  const partial_file part(files.path("target"));
+  part.save({"http://h/", "\"one\"", 5, {{0, 5}}});
+  EXPECT_EQ(files.read("precious"), "precious");
+  EXPECT_TRUE(part.note("http://h/"));
+  EXPECT_FALSE(std::filesystem::is_symlink(files.path(".target.part.json")));
 }
 
 TEST(DivideRanges, GivesEachConnectionAShareAndLosesNoByte) {

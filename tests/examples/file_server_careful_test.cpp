@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: MIT
 // What file_server does not do, whoever asks: work for those who have gone, lie about what it sends, disturb files that
 // are none, lose what it replaces.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <list>
 #include <string>
+#include <vector>
 
 #include "examples/file_server_fixture.hpp"
 
@@ -128,6 +135,107 @@ TEST_F(FileServerCareful, DoesNotCallARefusalCompressed) {
   EXPECT_EQ(part.body, "co");
   EXPECT_EQ(part.field("content-encoding"), "gzip");
   server.stop();
+}
+
+TEST_F(FileServerCareful, MixesNoPartsOfTwoUploads) {
+  file_server server(files.path(""), {"--writable"});
+  // Of "aaabbb" and of "xxxyyy".
+  const std::string of_a = "Repr-Digest: sha-256=:LOEJ6dD6+CCyQ04WYpeTTmF3tlq5lR28PiBMrUaJs5w=:\r\n";
+  const std::string of_x = "Repr-Digest: sha-256=:EHPfFih2gxcfjgzH4mXHcV5P9z9QPlrf/iWKofLcpc8=:\r\n";
+  EXPECT_EQ(server.put("/file", "aaa", of_a + "Content-Range: bytes 0-2/6\r\n").status, 202);
+  EXPECT_EQ(server.put("/file", "", of_x + "Content-Range: bytes */6\r\n").field("upload-offset"), "0");
+  EXPECT_EQ(server.put("/file", "yyy", of_x + "Content-Range: bytes 3-5/6\r\n").status, 409);
+  EXPECT_EQ(server.put("/file", "xxx", of_x + "Content-Range: bytes 0-2/6\r\n").status, 202);
+  for (const char* const range : {"bytes */6", "bytes 3-5/6", "bytes 0-2/6"}) {
+    const std::string body = range[6] == '*' ? "" : "zzz";
+    const http_answer refused = server.put("/file", body, std::string("Content-Range: ") + range + "\r\n");
+    EXPECT_EQ(refused.status, 400) << range;
+    EXPECT_NE(refused.body.find("Repr-Digest"), std::string::npos) << refused.body;
+  }
+  EXPECT_EQ(server.put("/file", "bbb", of_a + "Content-Range: bytes 3-5/6\r\n").status, 201);
+  EXPECT_EQ(files.read("file"), "aaabbb");
+  EXPECT_EQ(server.put("/file", "yyy", of_x + "Content-Range: bytes 3-5/6\r\n").status, 204);
+  EXPECT_EQ(files.read("file"), "xxxyyy");
+  EXPECT_EQ(server.put("/file", "all", "Content-Range: bytes 0-2/3\r\n").status, 204) << "that is no part";
+  server.stop();
+}
+
+TEST_F(FileServerCareful, DoesNotOpenWhatIsNoFile) {
+  ASSERT_EQ(::mkfifo(files.path("fifo").c_str(), 0666), 0);
+  file_server server(files.path(""));
+  const int watcher = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  ASSERT_GE(::inotify_add_watch(watcher, files.path("fifo").c_str(), IN_OPEN), 0);
+  EXPECT_EQ(server.ask("GET /fifo").status, 403);
+  alignas(::inotify_event) std::array<char, 4096> events{};
+  EXPECT_EQ(::read(watcher, events.data(), events.size()), -1) << "somebody who waits for a reader has met one";
+  const int reader = ::open(files.path("fifo").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  EXPECT_GT(::read(watcher, events.data(), events.size()), 0) << "the watch does not work";
+  ::close(reader);
+  ::close(watcher);
+  server.stop();
+}
+
+TEST_F(FileServerCareful, KnowsNothingOfTheFuture) {
+  files.write("file", "text");
+  std::filesystem::last_write_time(files.path("file"),
+                                   std::filesystem::file_time_type::clock::now() + std::chrono::hours(24 * 366));
+  file_server server(files.path(""));
+  const http_answer answer = server.ask("GET /file");
+  EXPECT_EQ(answer.body, "text");
+  // Both of the same second, or of the next one.
+  EXPECT_EQ(answer.field("last-modified").substr(0, 22), answer.field("date").substr(0, 22));
+  server.stop();
+}
+
+TEST_F(FileServerCareful, KeepsTheModeOfWhatItReplaces) {
+  files.write("file", "old");
+  ASSERT_EQ(::chmod(files.path("file").c_str(), 04751), 0);
+  file_server server(files.path(""), {"--writable"});
+  EXPECT_EQ(server.put("/file", "new").status, 204);
+  EXPECT_EQ(files.read("file"), "new");
+  struct ::stat status {};
+  ASSERT_EQ(::stat(files.path("file").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777U, 0751U) << "but not whose rights it has";
+  server.stop();
+}
+
+TEST_F(FileServerCareful, KeepsNothingThatIsCoded) {
+  file_server server(files.path(""), {"--writable"});
+  const http_answer refused = server.put("/file", "x", "Content-Encoding: gzip\r\n");
+  EXPECT_EQ(refused.status, 415);
+  EXPECT_EQ(refused.field("accept-encoding"), "identity");
+  EXPECT_EQ(server.put("/file", "x", "Content-Encoding: identity\r\nContent-Encoding: br\r\n").status, 415);
+  EXPECT_FALSE(std::filesystem::exists(files.path("file")));
+  EXPECT_EQ(server.put("/file", "x", "Content-Encoding: Identity\r\n").status, 201);
+  server.stop();
+}
+
+TEST_F(FileServerCareful, TakesNoDigestThatIsNone) {
+  file_server server(files.path(""), {"--writable"});
+  for (const char* const digest : {"sha-256", "sha-256=5", "SHA-256=:AAAA:", "sha-256=:AAAA:", "md5=\"sha-256=:x:\""})
+    EXPECT_EQ(server.put("/file", "x", std::string("Repr-Digest: ") + digest + "\r\n").status, 400) << digest;
+  EXPECT_EQ(server.put("/file", "x", "Repr-Digest: sha-512=:AAAA:\r\n").status, 201) << "another algorithm";
+  server.stop();
+}
+
+TEST_F(FileServerCareful, LetsNoFilePassForAPage) {
+  files.write("file", "<script>");
+  for (const bool writable : {false, true}) {
+    SCOPED_TRACE(writable);
+    file_server server(files.path(""), writable ? std::vector<std::string>{"--writable"} : std::vector<std::string>{});
+    const http_answer file = server.ask("GET /file");
+    EXPECT_EQ(file.field("x-content-type-options"), "nosniff");
+    EXPECT_EQ(file.field("content-security-policy"), writable ? "sandbox" : "");
+    EXPECT_EQ(server.ask("GET /").field("content-security-policy").find("sandbox"), std::string::npos);
+    server.stop();
+  }
+}
+
+TEST_F(FileServerCareful, OutlivesAHangUpWithoutACertificate) {
+  file_server server(files.path(""));
+  server.child().signal(SIGHUP);
+  EXPECT_EQ(server.ask("HEAD /").status, 200);
+  EXPECT_NE(server.stop().find("SIGHUP: there is no certificate"), std::string::npos);
 }
 
 }  // namespace

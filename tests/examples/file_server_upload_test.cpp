@@ -169,27 +169,30 @@ TEST_F(FileServerUpload, ResumesUploads) {
   files.write("file", "old");
   file_server server(files.path(""), {"--writable"});
   const std::string whole = varied_bytes(500000);
-  const std::string query = "Content-Range: bytes */500000\r\n";
+  const std::string digest = "Repr-Digest: sha-256=:2XBBdnmPmkUaXsDOBILJ1N7GOPlKPYQtpuRAwk0mImI=:\r\n";
+  const std::string query = digest + "Content-Range: bytes */500000\r\n";
   EXPECT_EQ(server.put("/file", "", query).field("upload-offset"), "0");
   send_part_of(server,
                "PUT /file HTTP/1.1\r\nHost: test\r\nContent-Length: 500000\r\n"
-               "Content-Range: bytes 0-499999/500000\r\n",
+               "Content-Range: bytes 0-499999/500000\r\n" +
+                   digest,
                whole.substr(0, 300000));
   const http_answer at = server.put("/file", "", query);
   EXPECT_EQ(at.status, 202);
   EXPECT_EQ(at.field("upload-offset"), "300000");
   EXPECT_EQ(files.read("file"), "old");
-  const http_answer wrong = server.put("/file", "x", "Content-Range: bytes 7-7/500000\r\n");
+  const http_answer wrong = server.put("/file", "x", digest + "Content-Range: bytes 7-7/500000\r\n");
   EXPECT_EQ(wrong.status, 409);
   EXPECT_EQ(wrong.field("upload-offset"), "300000");
   const http_answer more =
-      server.put("/file", whole.substr(300000, 100000), "Content-Range: bytes 300000-399999/500000\r\n");
+      server.put("/file", whole.substr(300000, 100000), digest + "Content-Range: bytes 300000-399999/500000\r\n");
   EXPECT_EQ(more.status, 202);
   EXPECT_EQ(more.field("upload-offset"), "400000");
-  EXPECT_EQ(server.put("/file", whole.substr(400000), "Content-Range: bytes 400000-499999/500000\r\n").status, 204);
+  EXPECT_EQ(server.put("/file", whole.substr(400000), digest + "Content-Range: bytes 400000-499999/500000\r\n").status,
+            204);
   EXPECT_TRUE(files.read("file") == whole);
   EXPECT_EQ(server.put("/file", "", query).field("upload-offset"), "0") << "nothing is left of it";
-  EXPECT_EQ(server.put("/file", "x", "Content-Range: bytes 0-1/5\r\n").status, 400);
+  EXPECT_EQ(server.put("/file", "x", digest + "Content-Range: bytes 0-1/5\r\n").status, 400);
   EXPECT_EQ(server.put("/file", "x", "Content-Range: nonsense\r\n").status, 400);
   EXPECT_EQ(names(), list{"file"});
   server.stop();
