@@ -32,7 +32,7 @@ upload_result result_of(const std::system_error& fault) {
 
 void receive_upload(http_exchange_ptr exchange, upload_store& store, const upload_limits& limits,
                     const std::string& path) {
-  std::unique_ptr<upload> made(new upload(store, limits, path, exchange->request()));
+  std::unique_ptr<upload> made(new upload(store, limits, path, *exchange));
   upload& self = *made;
   if (upload_result fault = self.parse(exchange->request()); fault.status != 0) {
     if (fault.status == 415) exchange->response().add("Accept-Encoding", "identity");
@@ -71,13 +71,12 @@ upload_result upload::parse(const http_request& request) {
   range_ = parse_content_range(*field);
   if (!range_) return {400, "this is no Content-Range", {}};
   if (range_->total > limits_.bytes_max) return {413, "uploads this large are not accepted", {}};
-  const bool whole = range_->part && range_->part->count == range_->total;
-  if (!digest_ && !whole)
-    return {400, "parts of an upload need a Repr-Digest (of the whole) that says what they are parts of", {}};
   if (!length || *length != (range_->part ? range_->part->count : 0))
     return {400, "Content-Length and Content-Range differ", {}};
   return {};
 }
+
+upload_key upload::key() const { return {path_, range_->total, digest_ ? digest_field(*digest_) : peer_.to_string()}; }
 
 // On a blocking thread, as all that follows but for answer().
 upload_result upload::open() try {
@@ -86,7 +85,7 @@ upload_result upload::open() try {
   if (store_.check(path_, conditions_) != 0) return {412, "the file is not the one that is to be replaced", {}};
   name_ = std::move(place.name);
   if (range_) {
-    if (digest_) offset_ = store_.kept_bytes(key());
+    offset_ = store_.kept_bytes(key());
     if (!range_->part) return {202, {}, {}};  // only asks how much is here
     if (range_->part->offset != 0) {
       if (range_->part->offset != offset_) return {409, "this is not where the upload goes on", {}};
@@ -94,7 +93,7 @@ upload_result upload::open() try {
       if (!partial_) return {409, "somebody else goes on with this upload", {}};
       return {};
     }
-    if (digest_) store_.take(key());  // it begins anew
+    store_.take(key());  // it begins anew
     offset_ = 0;
   }
   partial_.emplace(partial_upload{temporary_file(std::move(place.directory)), {}});
@@ -129,7 +128,7 @@ void upload::on_body(http_exchange_ptr exchange, asio::error_code ec, buffer pie
 
 // The bytes end early: what has come of an upload that can be resumed is kept.
 upload_result upload::on_error(asio::error_code ec) {
-  if (resumable() && partial_ && ec != asio::error::message_size) {
+  if (range_ && partial_ && ec != asio::error::message_size) {
     try {
       offset_ = partial_->file.size();
       store_.keep(key(), std::move(*partial_));
@@ -174,7 +173,7 @@ upload_result upload::finish() {
 
 void upload::answer(http_exchange_ptr exchange, upload& self, const upload_result& result) {
   http_response& answer = exchange->response();
-  const bool says_offset = self.resumable() && (result.status == 202 || result.status == 409 || result.status == 408);
+  const bool says_offset = self.range_ && (result.status == 202 || result.status == 409 || result.status == 408);
   if (says_offset) answer.add("Upload-Offset", fmt::format_int(self.offset_).c_str());
   if (!result.tag.empty()) answer.add("ETag", result.tag);
   if (result.status >= 400) return http_exchange::respond(std::move(exchange), result.status, result.why);

@@ -9,6 +9,8 @@
 #include "http/digest.hpp"
 #include "http/http_exchange.hpp"
 
+#include <asio/ip/address.hpp>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -33,21 +35,25 @@ class upload final : public http_body_reader {
   friend void receive_upload(http_exchange_ptr exchange, upload_store& store, const upload_limits& limits,
                              const std::string& path);
 
-  upload(upload_store& store, const upload_limits& limits, std::string path, const http_request& request)
-      : store_(store), limits_(limits), path_(std::move(path)), conditions_(upload_conditions::of(request)) {}
+  upload(upload_store& store, const upload_limits& limits, std::string path, const http_exchange& exchange)
+      : store_(store),
+        limits_(limits),
+        path_(std::move(path)),
+        peer_(exchange.peer()),
+        conditions_(upload_conditions::of(exchange.request())) {}
 
   upload_result parse(const http_request& request);
   upload_result open();
   upload_result write(const buffer& piece, bool last);
   upload_result finish();
   upload_result on_error(asio::error_code ec);
-  bool resumable() const noexcept { return range_ && digest_; }
-  upload_key key() const { return {path_, range_->total, *digest_}; }
+  upload_key key() const;
   static void answer(http_exchange_ptr exchange, upload& self, const upload_result& result);
 
   upload_store& store_;
   const upload_limits& limits_;
   const std::string path_;
+  const asio::ip::address peer_;
   const upload_conditions conditions_;
   std::string name_;                    // of the file, in its directory
   std::optional<content_range> range_;  // of Content-Range

@@ -46,12 +46,12 @@ struct partial_upload {
   sha256_hash hash;
 };
 
-/// Whose parts belong together: those that say what the whole will be. Two clients that send to the same path share
-/// nothing unless they send the same.
+/// Whose parts belong together: those that say what the whole will be, or that say nothing and come from one address.
+/// Two clients that send to the same path share nothing unless they send the same.
 struct upload_key {
   std::string path;
   std::uint64_t total = 0;
-  sha256 digest{};
+  std::string origin;  // the digest, or the address
 
   auto operator<=>(const upload_key&) const = default;
 };

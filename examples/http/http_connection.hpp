@@ -46,6 +46,7 @@ class http_connection final : public http_exchange {
   static void start(pointer self);
 
   concurrent_pool& buffers() noexcept override { return shard_.shared_.buffers; }
+  asio::ip::address peer() const noexcept override;
   asio::io_context& context() noexcept override { return shard_.context_; }
   blocking_threads& threads() noexcept override { return shard_.shared_.threads; }
 

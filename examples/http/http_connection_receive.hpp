@@ -55,6 +55,12 @@ http_connection<Stream>::~http_connection() {
 }
 
 template <class Stream>
+asio::ip::address http_connection<Stream>::peer() const noexcept {
+  asio::error_code gone;
+  return stream_.lowest_layer().remote_endpoint(gone).address();
+}
+
+template <class Stream>
 tcp_socket& http_connection<Stream>::socket() noexcept {
   if constexpr (plain) {
     return stream_;

@@ -17,6 +17,7 @@
 
 #include <asio/error_code.hpp>
 #include <asio/io_context.hpp>
+#include <asio/ip/address.hpp>
 
 #include <exception>
 #include <memory>
@@ -55,6 +56,8 @@ class http_exchange {
 
   /// Where blocks for bodies come from. Never hold one while waiting for another: try_acquire().
   virtual concurrent_pool& buffers() noexcept = 0;
+  /// Who asks. None when the connection has gone.
+  virtual asio::ip::address peer() const noexcept = 0;
   /// What the connection runs on.
   virtual asio::io_context& context() noexcept = 0;
   /// For whatever has to wait for a disk.

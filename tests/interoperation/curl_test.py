@@ -116,7 +116,7 @@ class Curl(ServedFiles):
         content = self.content[LARGE]
         host, port = self.http.rsplit(':', 1)
         with socket.create_connection((host, int(port)), timeout=LIMIT_S) as connection:
-            connection.sendall(b'PUT /resumed HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n'
+            connection.sendall(b'PUT /resumed HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n'
                                b'Content-Range: bytes 0-%d/%d\r\n\r\n' % (len(content), len(content) - 1, len(content)))
             connection.sendall(content[:3_000_000])
             connection.shutdown(socket.SHUT_WR)
