@@ -142,6 +142,7 @@ class http_connection final : public http_exchange {
   enum class sent : std::uint8_t { all, blocked, failed };
   sent send_output();
   std::size_t block_bytes_wanted() const;
+  bool is_without_body() const;
   bool next_is_sent_by_system() const;
   bool take_output_block();
   filled fill();

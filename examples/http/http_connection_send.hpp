@@ -99,8 +99,8 @@ void http_connection<Stream>::send(pointer self) {
     } else {
       if (now.output && now.output.size() != 0) return write_output(std::move(self));
     }
-    const bool silent = now.request.method() == http_method::head || now.response.status == 304;
-    if (now.head_written && (silent || now.response.body.left() == 0)) return finish(std::move(self));
+    if (now.head_written && (connection.is_without_body() || now.response.body.left() == 0))
+      return finish(std::move(self));
     if (now.head_written && connection.next_is_sent_by_system()) return send_file_part(std::move(self));
     if (!now.output && !connection.take_output_block()) return wait_for_block(std::move(self));
     switch (connection.fill()) {
@@ -115,6 +115,8 @@ void http_connection<Stream>::send(pointer self) {
 template <class Stream>
 auto http_connection<Stream>::send_output() -> sent {
   active& now = *current();
+  // A head alone would be a packet of its own, and wake the peer up for it.
+  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (next_is_sent_by_system() ? MSG_MORE : 0);
   while (now.output) {
     const std::size_t left = now.output.size() - now.output_from;
     if (left == 0) {
@@ -122,8 +124,8 @@ auto http_connection<Stream>::send_output() -> sent {
       now.output_from = 0;
       break;
     }
-    const ::ssize_t taken = ::send(socket().native_handle(), std::as_const(now.output).data() + now.output_from, left,
-                                   MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ::ssize_t taken =
+        ::send(socket().native_handle(), std::as_const(now.output).data() + now.output_from, left, flags);
     if (taken < 0) {
       if (errno == EINTR) continue;
       return errno == EAGAIN ? sent::blocked : sent::failed;
@@ -134,12 +136,17 @@ auto http_connection<Stream>::send_output() -> sent {
   return sent::all;
 }
 
+// Whatever the head says of one (RFC 9110, 6.4.1).
+template <class Stream>
+bool http_connection<Stream>::is_without_body() const {
+  return current()->request.method() == http_method::head || current()->response.status == 304;
+}
+
 template <class Stream>
 bool http_connection<Stream>::next_is_sent_by_system() const {
   if constexpr (plain) {
     const http_body& body = current()->response.body;
-    return current()->request.method() != http_method::head && body.left() != 0 && !body.next_is_text() &&
-           body.next_count() >= send_file_bytes_least;
+    return !is_without_body() && body.left() != 0 && !body.next_is_text() && body.next_count() >= send_file_bytes_least;
   } else {
     return false;
   }
@@ -174,7 +181,7 @@ std::size_t http_connection<Stream>::block_bytes_wanted() const {
   const active& now = *current();
   const std::size_t head = now.head_written ? 0 : head_bytes(now.response);
   std::uint64_t body = 0;
-  if (now.request.method() != http_method::head && !next_is_sent_by_system()) body = now.response.body.left();
+  if (!is_without_body() && !next_is_sent_by_system()) body = now.response.body.left();
   // Of what is left, so that many have some.
   const concurrent_pool& pool = shard_.shared_.buffers;
   const std::size_t most = pool.has_waiters()
@@ -209,8 +216,7 @@ auto http_connection<Stream>::fill() -> filled {
     at += write_head(block, now.response, {shard_.clock_.now(), now.closes, now.request.minor_version() == 0});
   }
   filled result = filled::yes;
-  const bool silent = now.request.method() == http_method::head;
-  while (!silent && body.left() != 0 && at != block.size() && !next_is_sent_by_system()) {
+  while (!is_without_body() && body.left() != 0 && at != block.size() && !next_is_sent_by_system()) {
     const std::size_t count = file_bytes_next(block.size() - at);
     if (body.next_is_text()) {
       std::memcpy(block.data() + at, body.next_text().data(), count);
