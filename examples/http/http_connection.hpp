@@ -27,6 +27,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -77,7 +78,7 @@ class http_connection final : public http_exchange {
     std::chrono::steady_clock::duration body_time_left{};  // on that clock, which stands still while the disk works
     std::chrono::steady_clock::time_point body_waits_since{};
     // Since when the peer is watched while it takes the answer, which holds so many bytes of the pool.
-    std::uint64_t acknowledged_before = 0;
+    std::optional<std::uint64_t> acknowledged_before;
     std::size_t held_bytes = 0;
     std::chrono::steady_clock::duration stalled{};  // nothing was taken for so long
     bool watched = false;

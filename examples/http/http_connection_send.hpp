@@ -32,9 +32,8 @@ namespace slabbuf::examples {
 // Parts of a file as large as this are sent by the system, where there is no TLS; smaller ones cost less as bytes in a
 // block, behind the head (bench/files).
 inline constexpr std::uint64_t send_file_bytes_least = std::uint64_t{64} << 10;
-// Looked for in memory and sent at once: so much that the peer can drain the socket meanwhile, and so little that a
-// slow one takes it before it counts as idle (4 KiB a second where idle is 60 seconds).
-inline constexpr std::uint64_t send_file_bytes_max = std::uint64_t{256} << 10;
+// Looked for in memory and sent at once; then others have their turn.
+inline constexpr std::uint64_t send_file_bytes_max = std::uint64_t{1} << 20;
 inline constexpr std::size_t output_bytes_max = std::size_t{128} << 10;
 // As much where the budget is short: whoever reads slowly keeps no more, and over TLS twice that.
 inline constexpr std::size_t output_bytes_when_short = std::size_t{16} << 10;
@@ -296,7 +295,7 @@ void http_connection<Stream>::watch_sending(std::size_t held_bytes) {
   phase_ = phase::sending;
   now.held_bytes = held_bytes;
   if (std::exchange(now.watched, true)) return;
-  now.acknowledged_before = acknowledged_bytes(socket().native_handle());
+  now.acknowledged_before.reset();
   now.stalled = {};
   deadline_.expires_after(watch_time());
 }
@@ -306,13 +305,16 @@ std::chrono::seconds http_connection<Stream>::watch_time() const noexcept {
   return std::min(idle_time(), shard_.shared_.options.limits.memory_timeout);
 }
 
-// Looked at every watch_time().
+// Looked at every watch_time(). The first look only tells where the peer is: most answers are gone before that, and
+// need no system call for it.
 template <class Stream>
 bool http_connection<Stream>::is_taken_fast_enough() noexcept {
   active& now = *current();
   const std::chrono::seconds time = watch_time();
   const std::uint64_t acknowledged = acknowledged_bytes(socket().native_handle());
-  const std::uint64_t taken = acknowledged - std::exchange(now.acknowledged_before, acknowledged);
+  const std::optional<std::uint64_t> before = std::exchange(now.acknowledged_before, acknowledged);
+  if (!before) return true;
+  const std::uint64_t taken = acknowledged - *before;
   now.stalled = taken == 0 ? now.stalled + time : time.zero();
   if (now.stalled >= idle_time()) return false;
   if (!buffers().has_waiters()) return true;

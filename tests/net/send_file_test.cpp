@@ -206,6 +206,35 @@ TEST_P(send_file_test, APeerThatGoesMeanwhileIsAnErrorAndNoSignal) {
   }
 }
 
+// A program that has SIGPIPE blocked finds it pending if it was before, and only then.
+TEST_P(send_file_test, LeavesABlockedSignalAsItWas) {
+  if (!GetParam()) GTEST_SKIP() << "only sendfile(2) raises it";
+  const file sent(pattern(1000));
+  ::sigset_t pipe;
+  ::sigset_t before;
+  ::sigset_t pending;
+  ::sigemptyset(&pipe);
+  ::sigaddset(&pipe, SIGPIPE);
+  ASSERT_EQ(::pthread_sigmask(SIG_BLOCK, &pipe, &before), 0);
+  pair.reset_far();
+  for (const bool was_pending : {false, true}) {
+    if (was_pending) ::pthread_kill(::pthread_self(), SIGPIPE);
+    // The first finds the reset, those that follow the end of the connection.
+    for (int round = 0; round < 2; ++round) {
+      send(sent.descriptor, 0, 1000);
+      context.run();
+      context.restart();
+      EXPECT_TRUE(result->ec);
+    }
+    EXPECT_EQ(result->ec, asio::error::broken_pipe);
+    ASSERT_EQ(::sigpending(&pending), 0);
+    EXPECT_EQ(::sigismember(&pending, SIGPIPE) == 1, was_pending);
+  }
+  int number = 0;
+  ASSERT_EQ(::sigwait(&pipe, &number), 0);
+  ASSERT_EQ(::pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
+}
+
 TEST_P(send_file_test, IsCancelledWhileItWaits) {
   const file sent(pattern(large_bytes));
   asio::cancellation_signal signal;

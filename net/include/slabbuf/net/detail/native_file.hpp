@@ -24,12 +24,15 @@ namespace slabbuf::net::detail {
 class sigpipe_blocker {
  public:
   sigpipe_blocker() noexcept {
-    ::sigset_t pending;
-    ::sigpending(&pending);
-    pending_before_ = ::sigismember(&pending, SIGPIPE) == 1;
     ::sigemptyset(&pipe_);
     ::sigaddset(&pipe_, SIGPIPE);
     ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    // Only what was blocked can have been pending.
+    blocked_before_ = ::sigismember(&before_, SIGPIPE) == 1;
+    if (!blocked_before_) return;
+    ::sigset_t pending;
+    ::sigpending(&pending);
+    pending_before_ = ::sigismember(&pending, SIGPIPE) == 1;
   }
   sigpipe_blocker(const sigpipe_blocker&) = delete;
   sigpipe_blocker& operator=(const sigpipe_blocker&) = delete;
@@ -40,7 +43,7 @@ class sigpipe_blocker {
       while (::sigtimedwait(&pipe_, nullptr, &at_once) < 0 && errno == EINTR) {
       }
     }
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    if (!blocked_before_) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
     errno = code;
   }
 
@@ -51,6 +54,7 @@ class sigpipe_blocker {
  private:
   ::sigset_t pipe_;
   ::sigset_t before_;
+  bool blocked_before_ = false;
   bool pending_before_ = false;
   bool expected_ = false;
 };
