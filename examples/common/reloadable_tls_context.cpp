@@ -9,11 +9,11 @@
 #include <spdlog/spdlog.h>
 
 #include <cerrno>
-#include <cstring>
 #include <ctime>
 #include <exception>
 #include <fstream>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 namespace slabbuf::examples {
@@ -23,7 +23,7 @@ namespace {
 std::string openssl_reason() {
   const unsigned long code = ERR_get_error();
   ERR_clear_error();
-  if (ERR_SYSTEM_ERROR(code)) return std::strerror(ERR_GET_REASON(code));
+  if (ERR_SYSTEM_ERROR(code)) return std::generic_category().message(ERR_GET_REASON(code));
   const char* const reason = ERR_reason_error_string(code);
   return reason != nullptr ? reason : "OpenSSL does not say why";
 }
@@ -55,7 +55,7 @@ reloadable_tls_context::reloadable_tls_context(tls_files files, std::initializer
 
 std::shared_ptr<SSL_CTX> reloadable_tls_context::load() const {
   ERR_clear_error();
-  const std::shared_ptr<SSL_CTX> made(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
+  std::shared_ptr<SSL_CTX> made(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
   if (made == nullptr || !net::prepare_for_small_connections(made.get()))
     throw std::runtime_error("cannot set up TLS: " + openssl_reason());
   if (protocols_) protocols_->accept(made.get());
@@ -90,7 +90,7 @@ void reloadable_tls_context::warn_unless_readable() const {
     spdlog::warn(
         "SIGHUP will not bring a new certificate: this user cannot read '{}' ({}). Let its group read the file and "
         "search the directories above it, or restart when the certificate is renewed",
-        file, std::strerror(errno));
+        file, std::generic_category().message(errno));
   }
 }
 

@@ -37,6 +37,7 @@ std::vector<directory_entry> read_directory(const root_directory& root, const st
   }
   std::vector<directory_entry> entries;
   cut = false;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this stream
   while (const ::dirent* const each = ::readdir(stream.get())) {
     const std::string_view name = each->d_name;
     if (name == "." || name == ".." || is_temporary_name(name)) continue;

@@ -27,6 +27,7 @@ struct file_identity {
   std::int64_t changed_ns = 0;
 
   static file_identity of(const struct ::stat& status) noexcept;
+  // NOLINTNEXTLINE(modernize-use-nullptr): there is no pointer; the linter means what the compiler writes
   auto operator<=>(const file_identity&) const = default;
 };
 

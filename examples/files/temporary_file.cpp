@@ -117,6 +117,7 @@ std::size_t remove_stale_temporaries(const root_directory& root) {
       ::close(descriptor);
       continue;
     }
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this stream
     while (const ::dirent* const each = ::readdir(stream.get())) {
       const std::string_view name = each->d_name;
       if (name == "." || name == "..") continue;

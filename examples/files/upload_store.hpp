@@ -53,6 +53,7 @@ struct upload_key {
   std::uint64_t total = 0;
   std::string origin;  // the digest, or the address
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): there is no pointer; the linter means what the compiler writes
   auto operator<=>(const upload_key&) const = default;
 };
 

@@ -42,7 +42,8 @@ class way_home_allocator {
   way_home_allocator(const way_home_allocator<U>& other) noexcept : way_(other.way_) {}  // NOLINT: a rebound allocator
 
   T* allocate(std::size_t count) const noexcept {
-    static_assert(sizeof(T) <= way_home::bytes && alignof(T) <= alignof(std::max_align_t));
+    static_assert(sizeof(T) <= way_home::bytes);
+    static_assert(alignof(T) <= alignof(std::max_align_t));
     return count == 1 ? static_cast<T*>(way_->room()) : nullptr;
   }
   void deallocate(T*, std::size_t) const noexcept {}
