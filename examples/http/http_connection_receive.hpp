@@ -15,6 +15,7 @@
 #include <asio/post.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -301,9 +302,10 @@ void http_connection<Stream>::linger(pointer self) {
   asio::error_code ec;
   connection.socket().shutdown(tcp_socket::shutdown_send, ec);
   if (ec) return;
-  // Dropped by the kernel, without memory of ours. What is left makes the socket readable again at once.
+  // Dropped by the kernel, which copies nothing. What is left makes the socket readable again at once.
+  std::array<std::byte, 16 << 10> unseen;  // NOLINT: nobody reads it
   const ::ssize_t dropped =
-      ::recv(connection.socket().native_handle(), nullptr, std::size_t{1} << 20, MSG_TRUNC | MSG_DONTWAIT);
+      ::recv(connection.socket().native_handle(), unseen.data(), unseen.size(), MSG_TRUNC | MSG_DONTWAIT);
   if (dropped == 0 || (dropped < 0 && errno != EAGAIN && errno != EINTR)) return;
   connection.socket().async_wait(tcp_socket::wait_read,
                                  bound(std::move(self), [](pointer next, asio::error_code failed) {

@@ -15,8 +15,8 @@ namespace slabbuf::examples {
 namespace {
 
 TEST(BlockingThreads, BringHomeWhatTheWorkComesTo) {
-  blocking_threads threads(1);
   asio::io_context home;
+  blocking_threads threads(1);
   const std::thread::id here = std::this_thread::get_id();
   int calls = 0;
   threads.run(
@@ -37,8 +37,8 @@ TEST(BlockingThreads, BringHomeWhatTheWorkComesTo) {
 
 template <class Fault>
 void expect_brought_home() {
+  asio::io_context home;  // what the threads post to outlives them
   blocking_threads threads(1);
-  asio::io_context home;
   int calls = 0;
   threads.run(
       home, []() -> int { throw Fault(); },
