@@ -15,6 +15,14 @@ LIMIT_S = 40
 ELEMENT = 'element-6066-11e4-a52e-4f735466cecf'  # what the protocol calls a reference to one
 
 
+class WebDriverError(RuntimeError):
+    """What the driver says; `code` is the protocol's name for it."""
+
+    def __init__(self, code, text):
+        super().__init__(text)
+        self.code = code
+
+
 class Browser(contextlib.AbstractContextManager):
     """One window. Its profile is a temporary directory's."""
 
@@ -42,7 +50,7 @@ class Browser(contextlib.AbstractContextManager):
             answer = self._call('POST', '/session', {'capabilities': {'alwaysMatch': {
                 'browserName': 'chrome', 'goog:chromeOptions': {'args': options},
                 'goog:loggingPrefs': {'browser': 'ALL'}, 'unhandledPromptBehavior': 'ignore',
-                'acceptInsecureCerts': True}}})
+                'acceptInsecureCerts': True, 'timeouts': {'script': LIMIT_S * 1000}}}})
             self._session = f'/session/{answer["sessionId"]}'
         except BaseException:
             self.close()
@@ -87,12 +95,24 @@ class Browser(contextlib.AbstractContextManager):
         self._command('POST', '/alert/accept', {})
 
     def wait_for(self, what, script, *arguments):
-        """Until `script` returns something true, which is returned."""
+        """Until `script` returns something true, which is returned. The page looks, each time it has drawn itself."""
+        look = f'''
+            const given = [...arguments];
+            const tell = given.pop();
+            const look = () => {{
+              const found = (function () {{ {script} }})(...given);
+              found ? tell(found) : requestAnimationFrame(look);
+            }};
+            look();'''
         end = time.monotonic() + LIMIT_S
         while time.monotonic() < end:
-            if found := self.run(script, *arguments):
-                return found
-            time.sleep(0.05)  # between two looks: what is waited for is the page's to do
+            try:
+                return self._command('POST', '/execute/async', {'script': look, 'args': list(arguments)})
+            except WebDriverError as fault:
+                if fault.code == 'script timeout':
+                    break
+                if 'unloaded' not in str(fault):  # what is waited for may be on the next page
+                    raise
         raise AssertionError(f'waited {LIMIT_S} s in vain for {what}; the page says: {self.run("return document.body.innerText")}')
 
     def complaints(self):
@@ -108,7 +128,7 @@ class Browser(contextlib.AbstractContextManager):
         return self._call(method, self._session + path, body)
 
     def _call(self, method, path, body=None):
-        connection = http.client.HTTPConnection('127.0.0.1', self._port, timeout=LIMIT_S)
+        connection = http.client.HTTPConnection('127.0.0.1', self._port, timeout=2 * LIMIT_S)
         try:
             connection.request(method, path, None if body is None else json.dumps(body),
                                {'Content-Type': 'application/json'})
@@ -117,5 +137,5 @@ class Browser(contextlib.AbstractContextManager):
         finally:
             connection.close()
         if answer.status != 200:
-            raise RuntimeError(f'{method} {path}: {value["error"]}: {value["message"]}')
+            raise WebDriverError(value['error'], f'{method} {path}: {value["error"]}: {value["message"]}')
         return value

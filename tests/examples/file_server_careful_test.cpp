@@ -139,13 +139,13 @@ TEST_F(FileServerCareful, DoesNotCallARefusalCompressed) {
 
 TEST_F(FileServerCareful, MixesNoPartsOfTwoUploads) {
   file_server server(files.path(""), {"--writable"});
-  // Of "aaabbb" and of "xxxyyy".
+  // Of "aaabbb" and of "cccddd".
   const std::string of_a = "Repr-Digest: sha-256=:LOEJ6dD6+CCyQ04WYpeTTmF3tlq5lR28PiBMrUaJs5w=:\r\n";
-  const std::string of_x = "Repr-Digest: sha-256=:EHPfFih2gxcfjgzH4mXHcV5P9z9QPlrf/iWKofLcpc8=:\r\n";
+  const std::string of_c = "Repr-Digest: sha-256=:/LDeYOX+vE3qlsTcAVM2LSifGqW9B5fbLc1/I3CCBbs=:\r\n";
   EXPECT_EQ(server.put("/file", "aaa", of_a + "Content-Range: bytes 0-2/6\r\n").status, 202);
-  EXPECT_EQ(server.put("/file", "", of_x + "Content-Range: bytes */6\r\n").field("upload-offset"), "0");
-  EXPECT_EQ(server.put("/file", "yyy", of_x + "Content-Range: bytes 3-5/6\r\n").status, 409);
-  EXPECT_EQ(server.put("/file", "xxx", of_x + "Content-Range: bytes 0-2/6\r\n").status, 202);
+  EXPECT_EQ(server.put("/file", "", of_c + "Content-Range: bytes */6\r\n").field("upload-offset"), "0");
+  EXPECT_EQ(server.put("/file", "ddd", of_c + "Content-Range: bytes 3-5/6\r\n").status, 409);
+  EXPECT_EQ(server.put("/file", "ccc", of_c + "Content-Range: bytes 0-2/6\r\n").status, 202);
   // Of no digest: one of its own for each address, as curl -C sends it.
   EXPECT_EQ(server.put("/file", "zzz", "Content-Range: bytes 3-5/6\r\n").status, 409);
   EXPECT_EQ(server.put("/file", "www", "Content-Range: bytes 0-2/6\r\n").status, 202);
@@ -153,8 +153,8 @@ TEST_F(FileServerCareful, MixesNoPartsOfTwoUploads) {
   EXPECT_EQ(files.read("file"), "wwwzzz");
   EXPECT_EQ(server.put("/file", "bbb", of_a + "Content-Range: bytes 3-5/6\r\n").status, 204);
   EXPECT_EQ(files.read("file"), "aaabbb");
-  EXPECT_EQ(server.put("/file", "yyy", of_x + "Content-Range: bytes 3-5/6\r\n").status, 204);
-  EXPECT_EQ(files.read("file"), "xxxyyy");
+  EXPECT_EQ(server.put("/file", "ddd", of_c + "Content-Range: bytes 3-5/6\r\n").status, 204);
+  EXPECT_EQ(files.read("file"), "cccddd");
   EXPECT_EQ(server.put("/file", "all", "Content-Range: bytes 0-2/3\r\n").status, 204) << "that is no part";
   server.stop();
 }
