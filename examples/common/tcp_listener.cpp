@@ -36,6 +36,11 @@ void check_free(const asio::ip::tcp::endpoint& endpoint) {
   asio::ip::tcp::acceptor(context, endpoint, true);
 }
 
+void check_free(const asio::ip::udp::endpoint& endpoint) {
+  asio::io_context context;
+  asio::ip::udp::socket(context, endpoint);
+}
+
 tcp_listener::tcp_listener(asio::io_context& context, local_pool& handlers, action on_accepted)
     : handlers_(handlers), on_accepted_(std::move(on_accepted)), acceptor_(context), timer_(context) {}
 

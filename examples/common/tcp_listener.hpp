@@ -12,6 +12,7 @@
 #include <asio/error_code.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/ip/udp.hpp>
 
 #include <chrono>
 #include <functional>
@@ -24,6 +25,7 @@ using tcp_socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::ex
 /// SO_REUSEPORT would let a second server take half of the traffic of a first one. Without it the system says that the
 /// address is taken: throws std::system_error then.
 void check_free(const asio::ip::tcp::endpoint& endpoint);
+void check_free(const asio::ip::udp::endpoint& endpoint);
 
 class tcp_listener {
  public:

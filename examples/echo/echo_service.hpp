@@ -7,14 +7,10 @@
 // nothing is locked and no cache line travels. What that is worth: net_bench, `threading`.
 #pragma once
 
+#include "common/shard_group.hpp"
 #include "echo/echo_shard.hpp"
 
-#include <atomic>
 #include <cstdint>
-#include <memory>
-#include <optional>
-#include <thread>
-#include <vector>
 
 namespace slabbuf::examples {
 
@@ -43,28 +39,19 @@ class echo_service {
   /// Reads the certificate again; connections that are there keep theirs. From any thread, with addresses().tls.
   void reload_certificate() noexcept { shared_.tls->reload(); }
 
-  ~echo_service();
-
   /// Starts the threads, all but one. Throws std::system_error when the system has none left.
-  void start();
+  void start() { shards_.start(); }
 
   /// Serves on the calling thread, too, until drained. start() comes first.
-  void run();
+  void run() { shards_.run(); }
 
   /// Stops accepting, lets connections finish, then run() returns. A second call cuts them off.
-  void drain();
+  void drain() { shards_.drain(); }
 
  private:
-  void let_threads_go();
-
-  template <class Endpoint>
-  void listen(std::optional<Endpoint>& endpoint, Endpoint (echo_shard::*where)(const Endpoint&));
-
   echo_shared shared_;
   echo_addresses addresses_;
-  std::vector<std::unique_ptr<echo_shard>> shards_;
-  std::atomic<bool> all_started_{false};
-  std::vector<std::thread> threads_;  // one for each shard but the first
+  shard_group<echo_shard> shards_;
 };
 
 }  // namespace slabbuf::examples

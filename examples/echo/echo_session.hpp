@@ -11,13 +11,13 @@
 // What is in parentheses is TLS's.
 #pragma once
 
+#include "common/tcp_listener.hpp"
+
 #include <slabbuf/net/deadline_wheel.hpp>
 #include <slabbuf/net/tls_stream.hpp>
 #include <slabbuf/pool/buffer.hpp>
 
-#include <asio/basic_stream_socket.hpp>
 #include <asio/io_context.hpp>
-#include <asio/ip/tcp.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -27,9 +27,7 @@ namespace slabbuf::examples {
 
 class echo_shard;
 
-// The executor's concrete type: a type-erased one costs memory and time per operation.
-using echo_socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
-using echo_tls_stream = net::tls_stream<echo_socket>;
+using echo_tls_stream = net::tls_stream<tcp_socket>;
 
 template <class Stream>
 class echo_session {
@@ -74,7 +72,7 @@ class echo_session {
   int unsent_bytes_ = 0;  // in the kernel, when takes_bytes() was last asked
 };
 
-extern template class echo_session<echo_socket>;
+extern template class echo_session<tcp_socket>;
 extern template class echo_session<echo_tls_stream>;
 
 }  // namespace slabbuf::examples

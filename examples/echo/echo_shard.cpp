@@ -63,12 +63,12 @@ void echo_shard::drain() {
   asio::post(context_, [this] { draining_ ? abort_all() : start_draining(); });
 }
 
-void echo_shard::begin_tcp(echo_socket peer) {
-  begin(std::move(peer), [](echo_socket accepted) { return accepted; });
+void echo_shard::begin_tcp(tcp_socket peer) {
+  begin(std::move(peer), [](tcp_socket accepted) { return accepted; });
 }
 
-void echo_shard::begin_tls(echo_socket peer) {
-  begin(std::move(peer), [this](echo_socket accepted) {
+void echo_shard::begin_tls(tcp_socket peer) {
+  begin(std::move(peer), [this](tcp_socket accepted) {
     try {
       return echo_tls_stream(std::move(accepted), shared_.tls->current().get(), shared_.buffers);
     } catch (const std::system_error&) {
@@ -78,10 +78,11 @@ void echo_shard::begin_tls(echo_socket peer) {
 }
 
 template <class Make>
-void echo_shard::begin(echo_socket peer, Make make_stream) {
+void echo_shard::begin(tcp_socket peer, Make make_stream) {
   if (shared_.connections.fetch_add(1, std::memory_order_relaxed) >= shared_.options.connections_max) {
     shared_.connections.fetch_sub(1, std::memory_order_relaxed);
-    return log_refusal();
+    counters_.refused.add();
+    return refusals_.add(shared_.options.connections_max);
   }
   counters_.accepted.add();
   asio::error_code ignored;  // the peer may have gone already; the first read will say so
@@ -95,17 +96,6 @@ void echo_shard::begin(echo_socket peer, Make make_stream) {
     throw;
   }
   session::start(std::move(made));
-}
-
-// One line a second at most, however many are refused.
-void echo_shard::log_refusal() {
-  counters_.refused.add();
-  ++refused_count_;
-  const auto now = std::chrono::steady_clock::now();
-  if (now - refusal_logged_at_ < 1s) return;
-  refusal_logged_at_ = now;
-  spdlog::warn("refused {} connections: --connections-max is {}", std::exchange(refused_count_, 0),
-               shared_.options.connections_max);
 }
 
 // How long a connection may be silent.

@@ -5,9 +5,10 @@
 #pragma once
 
 #include "common/counter.hpp"
+#include "common/refusal_log.hpp"
 #include "common/reloadable_tls_context.hpp"
+#include "common/tcp_listener.hpp"
 #include "echo/echo_datagrams.hpp"
-#include "echo/echo_listener.hpp"
 #include "echo/echo_session.hpp"
 
 #include <slabbuf/net/deadline_wheel.hpp>
@@ -25,6 +26,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 
 namespace slabbuf::examples {
 
@@ -102,17 +104,15 @@ class echo_shard {
 
  private:
   friend class echo_datagrams;
-  friend class echo_listener;
   template <class Stream>
   friend class echo_session;
   using timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
                                            asio::io_context::executor_type>;
 
-  void begin_tcp(echo_socket peer);
-  void begin_tls(echo_socket peer);
+  void begin_tcp(tcp_socket peer);
+  void begin_tls(tcp_socket peer);
   template <class Make>
-  void begin(echo_socket peer, Make make_stream);
-  void log_refusal();
+  void begin(tcp_socket peer, Make make_stream);
   void start_draining();
   void end_draining();
   void abort_all();
@@ -131,11 +131,10 @@ class echo_shard {
   bool draining_ = false;
   bool aborting_ = false;
   bool dying_ = false;
-  std::size_t refused_count_ = 0;  // connections refused since that was last logged
-  std::chrono::steady_clock::time_point refusal_logged_at_{};
+  refusal_log refusals_;
   asio::io_context context_{1};  // a hint: one thread runs it
-  echo_listener tcp_{*this, &echo_shard::begin_tcp};
-  echo_listener tls_{*this, &echo_shard::begin_tls};
+  tcp_listener tcp_{context_, handlers_, [this](tcp_socket peer) { begin_tcp(std::move(peer)); }};
+  tcp_listener tls_{context_, handlers_, [this](tcp_socket peer) { begin_tls(std::move(peer)); }};
   net::deadline_wheel<asio::io_context::executor_type> deadlines_{context_};  // each session has one, always armed
   timer drain_timer_{context_};
   std::optional<echo_datagrams> datagrams_;

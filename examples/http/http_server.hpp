@@ -8,6 +8,7 @@
 //     server.run();              // until drain() and the last connection
 #pragma once
 
+#include "common/shard_group.hpp"
 #include "http/http_exchange.hpp"
 
 #include <slabbuf/pool/concurrent_pool.hpp>
@@ -22,7 +23,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace slabbuf::examples {
@@ -94,14 +94,10 @@ class http_server {
   http_stats stats() const noexcept;
 
  private:
-  void let_threads_go();
-
   http_options options_;
   blocking_threads& blocking_;
   std::atomic<std::size_t> connections_{0};
-  std::vector<std::unique_ptr<http_shard>> shards_;
-  std::atomic<bool> all_started_{false};
-  std::vector<std::thread> threads_;  // one for each shard but the first
+  shard_group<http_shard> shards_;
 };
 
 }  // namespace slabbuf::examples

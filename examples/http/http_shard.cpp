@@ -74,7 +74,7 @@ void http_shard::admit(tcp_socket peer, Begin begin) {
   // Shards that look at once let in as many more at most.
   if (shared_.connections.load(std::memory_order_relaxed) >= shared_.options.limits.connections_max) {
     counters_.refused.add();
-    return log_refusal();
+    return refusals_.add(shared_.options.limits.connections_max);
   }
   asio::error_code ignored;  // the peer may have gone already; the first read will say so
   peer.set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -84,16 +84,6 @@ void http_shard::admit(tcp_socket peer, Begin begin) {
     // OpenSSL had no memory for it.
     spdlog::warn("a connection was dropped: {}", fault.what());
   }
-}
-
-// One line a second at most, however many are refused.
-void http_shard::log_refusal() {
-  ++refused_count_;
-  const auto now = std::chrono::steady_clock::now();
-  if (now - refusal_logged_at_ < 1s) return;
-  refusal_logged_at_ = now;
-  spdlog::warn("refused {} connections: --connections-max is {}", std::exchange(refused_count_, 0),
-               shared_.options.limits.connections_max);
 }
 
 void http_shard::start_draining() {

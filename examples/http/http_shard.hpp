@@ -4,6 +4,8 @@
 // Lifetime: outlived by the server that made it; its connections die with its io_context.
 #pragma once
 
+#include "common/counter.hpp"
+#include "common/refusal_log.hpp"
 #include "common/tcp_listener.hpp"
 #include "http/http_exchange.hpp"
 #include "http/http_head.hpp"
@@ -28,19 +30,9 @@ namespace slabbuf::examples {
 
 using tls_socket = net::tls_stream<tcp_socket>;
 
-/// Written by one thread, read by any.
-class http_counter {
- public:
-  void add(std::uint64_t count = 1) noexcept { value_.store(get() + count, std::memory_order_relaxed); }
-  std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<std::uint64_t> value_{0};
-};
-
 struct http_counters {
-  http_counter accepted, refused, requests, received_bytes, sent_bytes;
-  std::array<http_counter, 6> answers;
+  counter accepted, refused, requests, received_bytes, sent_bytes;
+  std::array<counter, 6> answers;
 };
 
 /// What all shards of a server share.
@@ -84,7 +76,6 @@ class http_shard {
 
   template <class Begin>
   void admit(tcp_socket peer, Begin begin);
-  void log_refusal();
   void start_draining();
   void end_draining();
   void abort_all();
@@ -103,8 +94,7 @@ class http_shard {
   bool dying_ = false;
   const http_exchange* served_ = nullptr;  // whose handler runs; what comes back meanwhile is put into:
   http_exchange_ptr returned_;
-  std::size_t refused_count_ = 0;  // connections refused since that was last logged
-  std::chrono::steady_clock::time_point refusal_logged_at_{};
+  refusal_log refusals_;
   asio::io_context context_{1};                                               // a hint: one thread runs it
   net::deadline_wheel<asio::io_context::executor_type> deadlines_{context_};  // each connection has one, always armed
   std::unique_ptr<http_handler> handler_;
