@@ -2,6 +2,7 @@
 #include "files/file_client_progress.hpp"
 
 #include "common/command_line.hpp"
+#include "common/utf8.hpp"
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
@@ -67,28 +68,6 @@ std::string shortened(const std::string& text, std::size_t width) {
   return text.substr(0, cut) + "\u2026";
 }
 
-struct character {
-  char32_t code = 0;
-  std::size_t size = 0;  // 0: this is no UTF-8
-};
-
-character first_character(std::string_view text) {
-  const auto lead = static_cast<unsigned char>(text.front());
-  if (lead < 0x80) return {lead, 1};
-  const std::size_t size = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC2 || lead > 0xF4 || text.size() < size) return {};
-  char32_t code = lead & (0xFFU >> (size + 1));
-  for (std::size_t index = 1; index < size; ++index) {
-    const auto byte = static_cast<unsigned char>(text[index]);
-    if ((byte & 0xC0U) != 0x80) return {};
-    code = code << 6 | (byte & 0x3FU);
-  }
-  // Neither longer than need be, nor a surrogate, nor beyond the last one.
-  const char32_t least = size == 2 ? 0x80 : size == 3 ? 0x800 : 0x10000;
-  if (code < least || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return {};
-  return {code, size};
-}
-
 // C0 and C1 move the cursor and more; the marks of direction let a text read as another one.
 bool commands_terminal(char32_t code) {
   return code < 0x20 || (code >= 0x7F && code < 0xA0) || code == 0x061C || code == 0x200E || code == 0x200F ||
@@ -105,7 +84,7 @@ std::size_t terminal_width() {
 std::string printable(const std::string& text) {
   std::string shown;
   for (std::string_view rest = text; !rest.empty();) {
-    const character next = first_character(rest);
+    const utf8_character next = first_character(rest);
     next.size != 0 && !commands_terminal(next.code) ? shown.append(rest.substr(0, next.size)) : shown.append(1, '?');
     rest.remove_prefix(std::max<std::size_t>(next.size, 1));
   }

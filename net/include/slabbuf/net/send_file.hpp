@@ -61,29 +61,19 @@ class send_file_blocks {
   send_file_blocks(Stream& stream, Pool& pool, const file_part& part) noexcept
       : stream_(&stream), pool_(&pool), part_(part) {}
 
-  /// The first step, and the last one of a part without bytes, which must not complete within the call.
+  /// The first step, and the last one of what must not complete within the call.
   template <class Self>
   void operator()(Self& self) {
     if (std::exchange(begun_, true)) return self.complete(ec_, part_.sent);
     self.reset_cancellation_state(asio::enable_partial_cancellation());
-    if (part_.left == 0) return post(self);
-    buffer block = pool_->has_waiters() ? buffer() : pool_->try_acquire(block_bytes());
-    if (!block) return async_acquire(*pool_, block_bytes(), std::move(self));
-    if (!fill(block)) return post(self);
-    write(self, std::move(block));
+    part_.left == 0 ? post(self) : acquire(self);
   }
 
   /// A block has been waited for.
   template <class Self>
   void operator()(Self& self, asio::error_code ec, buffer block) {
-    ec_ = ec;
-    if (!ec_ && self.get_cancellation_state().cancelled() != asio::cancellation_type::none)
-      ec_ = asio::error::operation_aborted;
-    if (ec_ || !fill(block)) {
-      block.release();
-      return self.complete(ec_, part_.sent);
-    }
-    write(self, std::move(block));
+    if (!ec && cancelled(self)) ec = asio::error::operation_aborted;
+    ec ? self.complete(ec, part_.sent) : write(self, std::move(block));
   }
 
   /// A block has been written, or a part of it.
@@ -91,26 +81,14 @@ class send_file_blocks {
   void operator()(Self& self, asio::error_code ec, std::size_t count) {
     part_.advance(count);
     block_.release();
-    if (!ec && part_.left != 0 && self.get_cancellation_state().cancelled() != asio::cancellation_type::none)
-      ec = asio::error::operation_aborted;
-    if (ec || part_.left == 0) return self.complete(ec, part_.sent);
-    buffer block = pool_->has_waiters() ? buffer() : pool_->try_acquire(block_bytes());
-    if (!block) return async_acquire(*pool_, block_bytes(), std::move(self));
-    if (!fill(block)) {
-      block.release();
-      return self.complete(ec_, part_.sent);
-    }
-    write(self, std::move(block));
+    if (!ec && part_.left != 0 && cancelled(self)) ec = asio::error::operation_aborted;
+    ec || part_.left == 0 ? self.complete(ec, part_.sent) : acquire(self);
   }
 
  private:
-  std::size_t block_bytes() const noexcept {
-    return std::min({part_.left, file_block_bytes_max, pool_->block_bytes_max()});
-  }
-
-  bool fill(buffer& block) noexcept {
-    block.commit(read_file_now(part_.descriptor, part_.offset, block.prepare().first(block.size()), ec_));
-    return !ec_;
+  template <class Self>
+  static bool cancelled(Self& self) noexcept {
+    return self.get_cancellation_state().cancelled() != asio::cancellation_type::none;
   }
 
   template <class Self>
@@ -120,7 +98,19 @@ class send_file_blocks {
   }
 
   template <class Self>
+  void acquire(Self& self) {
+    const std::size_t bytes = std::min({part_.left, file_block_bytes_max, pool_->block_bytes_max()});
+    buffer block = pool_->has_waiters() ? buffer() : pool_->try_acquire(bytes);
+    block ? write(self, std::move(block)) : async_acquire(*pool_, bytes, std::move(self));
+  }
+
+  template <class Self>
   void write(Self& self, buffer block) {
+    block.commit(read_file_now(part_.descriptor, part_.offset, block.prepare().first(block.size()), ec_));
+    if (ec_) {
+      block.release();
+      return post(self);  // this may be the first step
+    }
     Stream& stream = *stream_;
     if constexpr (requires { net::async_write(stream, std::move(block), std::move(self)); }) {
       net::async_write(stream, std::move(block), std::move(self));
