@@ -134,7 +134,7 @@ def main():
     table.append("</table>")
     sections = []
     for workload, counts in instructions.items():
-        sections.append(f"<h2>{workload}: instructions per pair</h2>{bars(counts, '')}")
+        sections.append(f"<h2>{workload}: instructions per {'request, outside the kernel' if workload == 'Echo' else 'pair'}</h2>{bars(counts, '')}")
     for workload, subjects in figures.items():
         sections.append(f"<h2>{html.escape(workload)}</h2>{bars({name: value['ns'] for name, value in subjects.items()}, 'ns')}")
     spread = max(value["spread"] for subjects in figures.values() for value in subjects.values())

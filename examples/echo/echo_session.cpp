@@ -4,6 +4,7 @@
 #include "echo/echo_shard.hpp"
 
 #include <slabbuf/net/net.hpp>
+#include <slabbuf/pool/buffer_chain.hpp>
 
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -109,15 +110,42 @@ void echo_session<Stream>::read_into(std::unique_ptr<echo_session> self, buffer 
 
 template <class Stream>
 void echo_session<Stream>::write(std::unique_ptr<echo_session> self, buffer data) {
+  if constexpr (is_tls) {
+    write_all(std::move(self), std::move(data));
+  } else {
+    // The socket has room nearly always: then there is nothing to wait for, and no turn of the loop to take.
+    asio::error_code ec;
+    const std::size_t sent_bytes = self->stream_.write_some(asio::buffer(std::as_const(data).data(), data.size()), ec);
+    if (sent_bytes == data.size()) {
+      data.release();
+      return on_written(std::move(self), sent_bytes);
+    }
+    if (ec && ec != asio::error::would_block) return;
+    self->shard_.counters_.sent_bytes.add(sent_bytes);
+    buffer_chain rest;
+    rest.append(std::move(data));
+    rest.consume(sent_bytes);
+    write_all(std::move(self), std::move(rest));
+  }
+}
+
+template <class Stream>
+template <class Data>
+void echo_session<Stream>::write_all(std::unique_ptr<echo_session> self, Data data) {
   echo_session& session = *self;
   net::async_write(session.stream_, std::move(data),
                    net::bind_pool(session.shard_.handlers_,
                                   [self = std::move(self)](asio::error_code ec, std::size_t sent_bytes) mutable {
+                                    if (!ec) return on_written(std::move(self), sent_bytes);
                                     self->shard_.counters_.sent_bytes.add(sent_bytes);
-                                    if (ec) return;
-                                    self->deadline_.restart();
-                                    read(std::move(self));
                                   }));
+}
+
+template <class Stream>
+void echo_session<Stream>::on_written(std::unique_ptr<echo_session> self, std::size_t sent_bytes) {
+  self->shard_.counters_.sent_bytes.add(sent_bytes);
+  self->deadline_.restart();
+  read(std::move(self));
 }
 
 // A read ended with an error. After the peer's last byte everything it sent has been echoed: a write ends before the

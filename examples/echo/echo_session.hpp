@@ -19,6 +19,7 @@
 
 #include <asio/io_context.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <type_traits>
@@ -59,6 +60,9 @@ class echo_session {
   static void wait_for_budget(std::unique_ptr<echo_session> self);
   static void read_into(std::unique_ptr<echo_session> self, buffer granted);
   static void write(std::unique_ptr<echo_session> self, buffer data);
+  template <class Data>
+  static void write_all(std::unique_ptr<echo_session> self, Data data);
+  static void on_written(std::unique_ptr<echo_session> self, std::size_t sent_bytes);
   static void finish(std::unique_ptr<echo_session> self, asio::error_code ec);
   void on_deadline();
   bool takes_bytes() noexcept;

@@ -87,6 +87,7 @@ void echo_shard::begin(tcp_socket peer, Make make_stream) {
   counters_.accepted.add();
   asio::error_code ignored;  // the peer may have gone already; the first read will say so
   peer.set_option(asio::ip::tcp::no_delay(true), ignored);
+  peer.non_blocking(true, ignored);  // what the socket has no room for is waited for, not in a call
   using session = echo_session<decltype(make_stream(std::move(peer)))>;
   std::unique_ptr<session> made;
   try {

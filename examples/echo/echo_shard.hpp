@@ -132,7 +132,8 @@ class echo_shard {
   bool aborting_ = false;
   bool dying_ = false;
   refusal_log refusals_;
-  asio::io_context context_{1};  // a hint: one thread runs it
+  // One thread runs it and touches its sockets; others post to it: no locks but the queue's.
+  asio::io_context context_{ASIO_CONCURRENCY_HINT_UNSAFE_IO};
   tcp_listener tcp_{context_, handlers_, [this](tcp_socket peer) { begin_tcp(std::move(peer)); }};
   tcp_listener tls_{context_, handlers_, [this](tcp_socket peer) { begin_tls(std::move(peer)); }};
   net::deadline_wheel<asio::io_context::executor_type> deadlines_{context_};  // each session has one, always armed

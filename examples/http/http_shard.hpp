@@ -95,7 +95,8 @@ class http_shard {
   const http_exchange* served_ = nullptr;  // whose handler runs; what comes back meanwhile is put into:
   http_exchange_ptr returned_;
   refusal_log refusals_;
-  asio::io_context context_{1};                                               // a hint: one thread runs it
+  // One thread runs it and touches its sockets; others post to it: no locks but the queue's.
+  asio::io_context context_{ASIO_CONCURRENCY_HINT_UNSAFE_IO};
   net::deadline_wheel<asio::io_context::executor_type> deadlines_{context_};  // each connection has one, always armed
   std::unique_ptr<http_handler> handler_;
   tcp_listener plain_;
