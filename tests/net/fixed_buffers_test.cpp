@@ -3,6 +3,7 @@
 #include <slabbuf/net/detail/fixed_buffers.hpp>
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <asio/io_context.hpp>
 
@@ -22,7 +23,8 @@ std::optional<::rlim_t> pretended_limit;
 
 // In front of the C library's, for a limit that only a privileged process could set.
 extern "C" int getrlimit(__rlimit_resource_t resource, ::rlimit* limit) noexcept {
-  if (!pretended_limit) return ::prlimit(0, resource, nullptr, limit);
+  if (!pretended_limit || resource != RLIMIT_MEMLOCK)
+    return ::prlimit(0, static_cast<__rlimit_resource>(resource), nullptr, limit);
   *limit = {*pretended_limit, *pretended_limit};
   return 0;
 }
@@ -81,10 +83,10 @@ class FixedBuffers : public ::testing::Test {
     return sizes;
   }
 
-  // What registering with `context` is refused for.
-  int refusal_of(std::size_t bytes, std::string_view text) {
+  // What registering `memory` is refused for, in words that begin with `text`.
+  int refusal_of(std::span<std::byte> memory, std::string_view text) {
     try {
-      register_fixed_buffers(context_, std::span(memory_).first(bytes), part_bytes_max);
+      register_fixed_buffers(context_, memory, part_bytes_max);
     } catch (const std::system_error& refusal) {
       EXPECT_EQ(refusal.code().category(), std::system_category());
       EXPECT_TRUE(std::string_view(refusal.what()).starts_with(text)) << refusal.what();
@@ -108,9 +110,13 @@ TEST_F(FixedBuffers, AreWholePartsAndARest) {
 }
 
 TEST_F(FixedBuffers, ARefusalSaysWhyAndKeepsNothing) {
-  EXPECT_EQ(refusal_of(0, "registered_pool: cannot register 0 bytes: "), EINVAL);
-  EXPECT_EQ(refusal_of(4096, ""), 0) << "as if nothing had been asked before";
-  EXPECT_EQ(refusal_of(4096, "registered_pool: cannot register 4096 bytes (the io_context has "), EBUSY);
+  void* const nobodys = ::mmap(nullptr, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(nobodys, MAP_FAILED);
+  EXPECT_EQ(refusal_of({static_cast<std::byte*>(nobodys), 8192}, "registered_pool: cannot register 8192 bytes: "),
+            EFAULT);
+  ::munmap(nobodys, 8192);
+  EXPECT_EQ(refusal_of(memory_, ""), 0) << "as if nothing had been asked before";
+  EXPECT_EQ(refusal_of(memory_, "registered_pool: cannot register 12288 bytes (the io_context has "), EBUSY);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/read.hpp>
@@ -16,6 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "support/loopback_pair.hpp"
 #include "support/memory_file.hpp"
@@ -205,7 +207,23 @@ TEST_F(NativeFileSignal, LeavesABlockedSignalAsItWas) {
   EXPECT_EQ(delivered, 0);
 }
 
-// What a call raises that has sent a part before the peer went.
+// In the midst of a call, which then says how much it did, while the signal comes all the same.
+TEST_F(NativeFileSignal, AnEndThatComesMeanwhileIsNoSignal) {
+  const memory_file file(std::string(large_bytes, 'x'));
+  pair.near.native_non_blocking(false);  // the call has begun well and waits for room when it is met by the end
+  std::thread end([this, socket = pair.near.native_handle()] {
+    received(1);
+    ::shutdown(socket, SHUT_WR);
+  });
+  const std::size_t sent = send(file.descriptor(), 0, large_bytes);
+  end.join();
+  EXPECT_FALSE(ec);
+  EXPECT_GT(sent, 0U);
+  EXPECT_LT(sent, large_bytes);
+  EXPECT_EQ(delivered, 0);
+  EXPECT_FALSE(is_pending());
+}
+
 TEST_F(NativeFileSignal, ABlockerTakesWhatIsExpected) {
   {
     sigpipe_blocker no_signal;

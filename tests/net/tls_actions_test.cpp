@@ -9,6 +9,7 @@
 #include <asio/buffer.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/error.hpp>
+#include <asio/io_context.hpp>
 #include <asio/ssl/error.hpp>
 
 #include <cstddef>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "support/chain_of_blocks.hpp"
+#include "support/loopback_pair.hpp"
 #include "support/tls_engines.hpp"
 
 namespace slabbuf::net::detail {
@@ -273,6 +275,19 @@ TEST_F(TlsActions, LearnsHowMuchIsRead) {
   EXPECT_GT(size.next(), 64U);
 }
 
+TEST_F(TlsActions, ClearsABlockInAPoolThatClearsNothing) {
+  concurrent_pool careless({.zero = zeroing::none});
+  read_block_action action(careless, read_limit(4096));
+  client_sends("received");
+  EXPECT_EQ(server_step(action), tls_want::nothing);
+  const std::byte* before = nullptr;
+  action.complete(ec, [&](const asio::error_code&, const buffer& bytes) { before = bytes.data(); });
+  action = read_block_action(careless, read_limit(4096));
+  const buffer again = careless.acquire(4096);
+  ASSERT_EQ(again.data(), before);
+  EXPECT_EQ(again.data()[0], std::byte{0});
+}
+
 TEST_F(TlsActions, WithoutABlockOnlyPlaintextIsMissingOne) {
   concurrent_pool poor({.budget_bytes_max = 4096});
   buffer in_the_way = poor.acquire(4096);
@@ -318,6 +333,19 @@ TEST_F(TlsActions, WritesAllOfASourceInSteps) {
   EXPECT_TRUE(received == text);
   EXPECT_EQ(bytes_of(action), text.size());
   EXPECT_EQ(pool.stats().in_use, 0U);
+}
+
+TEST_F(TlsActions, AWriteOfMuchLetsOthersHaveTheirTurn) {
+  asio::io_context context;
+  support::loopback_pair pair(context);  // sockets that take more at once than a line does
+  const int near = pair.near.native_handle();
+  tls_engine new_server(server_context.get(), pool.core());
+  tls_engine new_client(client_context.get(), pool.core());
+  support::shake_hands(new_server, near, new_client, pair.far.native_handle());
+  std::string text;
+  tls_write_all_action action(chain_source(support::chain_of_blocks(pool, 60, 30'000, text)));
+  EXPECT_EQ(action.step(new_server, near, ec), tls_want::write);
+  EXPECT_LT(bytes_of(action), std::size_t{640} << 10) << "512 KiB, and the step that makes it more";
 }
 
 TEST_F(TlsActions, AWriteThatFailsKeepsNoBlock) {
