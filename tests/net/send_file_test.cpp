@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/buffered_write_stream.hpp>
@@ -27,11 +26,13 @@
 #include <utility>
 
 #include "support/loopback_pair.hpp"
+#include "support/memory_file.hpp"
 
 namespace slabbuf {
 namespace {
 
 using support::loopback_pair;
+using support::memory_file;
 
 // Any AsyncWriteStream that is not a socket of Asio's.
 struct other_stream {
@@ -42,22 +43,6 @@ struct other_stream {
     return socket.async_write_some(buffers, std::forward<Token>(token));
   }
   loopback_pair::socket& socket;
-};
-
-class file {
- public:
-  explicit file(const std::string& content) : descriptor(::memfd_create("send_file_test", MFD_CLOEXEC)) {
-    std::size_t at = 0;
-    while (at < content.size()) {
-      const ::ssize_t written = ::write(descriptor, content.data() + at, content.size() - at);
-      if (written <= 0) std::terminate();
-      at += static_cast<std::size_t>(written);
-    }
-  }
-  file(const file&) = delete;
-  file& operator=(const file&) = delete;
-  ~file() { ::close(descriptor); }
-  const int descriptor;
 };
 
 std::string pattern(std::size_t count) {
@@ -114,21 +99,21 @@ INSTANTIATE_TEST_SUITE_P(to, send_file_test, ::testing::Bool(),
 
 TEST_P(send_file_test, SendsThePartAndLeavesThePositionAlone) {
   const std::string content = pattern(300'000);
-  const file sent(content);
-  ::lseek(sent.descriptor, 7, SEEK_SET);
-  send(sent.descriptor, 1000, 250'000);
+  const memory_file sent(content);
+  ::lseek(sent.descriptor(), 7, SEEK_SET);
+  send(sent.descriptor(), 1000, 250'000);
   EXPECT_FALSE(result) << "not within the call";
   context.run();
   EXPECT_FALSE(result->ec);
   EXPECT_EQ(result->bytes, 250'000U);
   EXPECT_EQ(received(250'000), content.substr(1000, 250'000));
-  EXPECT_EQ(::lseek(sent.descriptor, 0, SEEK_CUR), 7);
+  EXPECT_EQ(::lseek(sent.descriptor(), 0, SEEK_CUR), 7);
 }
 
 TEST_P(send_file_test, WaitsForAPeerThatReadsSlowlyAndHoldsAtMostOneBlock) {
   const std::string content = pattern(large_bytes);
-  const file sent(content);
-  send(sent.descriptor, 0, large_bytes);
+  const memory_file sent(content);
+  send(sent.descriptor(), 0, large_bytes);
   context.poll();
   EXPECT_FALSE(result);
   // The block and the state of the operations.
@@ -141,8 +126,8 @@ TEST_P(send_file_test, WaitsForAPeerThatReadsSlowlyAndHoldsAtMostOneBlock) {
 }
 
 TEST_P(send_file_test, NothingIsSentAtOnceButNotWithinTheCall) {
-  const file empty("");
-  send(empty.descriptor, 0, 0);
+  const memory_file empty("");
+  send(empty.descriptor(), 0, 0);
   EXPECT_FALSE(result);
   context.run();
   EXPECT_FALSE(result->ec);
@@ -150,8 +135,8 @@ TEST_P(send_file_test, NothingIsSentAtOnceButNotWithinTheCall) {
 }
 
 TEST_P(send_file_test, AFileThatIsTooShortIsTheEnd) {
-  const file shorter(pattern(1000));
-  send(shorter.descriptor, 400, 5000);
+  const memory_file shorter(pattern(1000));
+  send(shorter.descriptor(), 400, 5000);
   context.run();
   EXPECT_EQ(result->ec, asio::error::eof);
   EXPECT_EQ(result->bytes, 600U);
@@ -166,21 +151,21 @@ TEST_P(send_file_test, SaysWhatReadingSays) {
 }
 
 TEST_P(send_file_test, APeerThatHasGoneIsAnErrorAndNoSignal) {
-  const file sent(pattern(large_bytes));
+  const memory_file sent(pattern(large_bytes));
   ASSERT_NE(std::signal(SIGPIPE, SIG_DFL), SIG_ERR);  // it would end this program
   pair.reset_far();
-  send(sent.descriptor, 0, large_bytes);
+  send(sent.descriptor(), 0, large_bytes);
   context.run();
   EXPECT_TRUE(result->ec == asio::error::broken_pipe || result->ec == asio::error::connection_reset) << result->ec;
   context.restart();
-  send(sent.descriptor, 0, large_bytes);
+  send(sent.descriptor(), 0, large_bytes);
   context.run();
   EXPECT_EQ(result->ec, asio::error::broken_pipe);
 }
 
 // In the midst of a call, which then says how much it did, while the signal comes all the same.
 TEST_P(send_file_test, APeerThatGoesMeanwhileIsAnErrorAndNoSignal) {
-  const file sent(pattern(large_bytes));
+  const memory_file sent(pattern(large_bytes));
   ASSERT_NE(std::signal(SIGPIPE, SIG_DFL), SIG_ERR);
   for (int round = 0; round < 100; ++round) {
     loopback_pair mine(context);
@@ -196,9 +181,9 @@ TEST_P(send_file_test, APeerThatGoesMeanwhileIsAnErrorAndNoSignal) {
     result.reset();
     context.restart();
     if (GetParam()) {
-      net::async_send_file(mine.near, pool, sent.descriptor, 0, large_bytes, store());
+      net::async_send_file(mine.near, pool, sent.descriptor(), 0, large_bytes, store());
     } else {
-      net::async_send_file(around, pool, sent.descriptor, 0, large_bytes, store());
+      net::async_send_file(around, pool, sent.descriptor(), 0, large_bytes, store());
     }
     context.run();
     peer.join();
@@ -206,39 +191,10 @@ TEST_P(send_file_test, APeerThatGoesMeanwhileIsAnErrorAndNoSignal) {
   }
 }
 
-// A program that has SIGPIPE blocked finds it pending if it was before, and only then.
-TEST_P(send_file_test, LeavesABlockedSignalAsItWas) {
-  if (!GetParam()) GTEST_SKIP() << "only sendfile(2) raises it";
-  const file sent(pattern(1000));
-  ::sigset_t pipe;
-  ::sigset_t before;
-  ::sigset_t pending;
-  ::sigemptyset(&pipe);
-  ::sigaddset(&pipe, SIGPIPE);
-  ASSERT_EQ(::pthread_sigmask(SIG_BLOCK, &pipe, &before), 0);
-  pair.reset_far();
-  for (const bool was_pending : {false, true}) {
-    if (was_pending) ::pthread_kill(::pthread_self(), SIGPIPE);
-    // The first finds the reset, those that follow the end of the connection.
-    for (int round = 0; round < 2; ++round) {
-      send(sent.descriptor, 0, 1000);
-      context.run();
-      context.restart();
-      EXPECT_TRUE(result->ec);
-    }
-    EXPECT_EQ(result->ec, asio::error::broken_pipe);
-    ASSERT_EQ(::sigpending(&pending), 0);
-    EXPECT_EQ(::sigismember(&pending, SIGPIPE) == 1, was_pending);
-  }
-  int number = 0;
-  ASSERT_EQ(::sigwait(&pipe, &number), 0);
-  ASSERT_EQ(::pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
-}
-
 TEST_P(send_file_test, IsCancelledWhileItWaits) {
-  const file sent(pattern(large_bytes));
+  const memory_file sent(pattern(large_bytes));
   asio::cancellation_signal signal;
-  send(pool, sent.descriptor, 0, large_bytes, asio::bind_cancellation_slot(signal.slot(), store()));
+  send(pool, sent.descriptor(), 0, large_bytes, asio::bind_cancellation_slot(signal.slot(), store()));
   context.poll();
   signal.emit(asio::cancellation_type::total);
   context.poll();
@@ -251,8 +207,8 @@ TEST_P(send_file_test, IsCancelledWhileItWaits) {
 }
 
 TEST_P(send_file_test, IsEndedByClosing) {
-  const file sent(pattern(large_bytes));
-  send(sent.descriptor, 0, large_bytes);
+  const memory_file sent(pattern(large_bytes));
+  send(sent.descriptor(), 0, large_bytes);
   context.poll();
   pair.near.close();
   context.run();
@@ -260,16 +216,16 @@ TEST_P(send_file_test, IsEndedByClosing) {
 }
 
 TEST_P(send_file_test, DiesWithItsContext) {
-  const file sent(pattern(large_bytes));
+  const memory_file sent(pattern(large_bytes));
   {
     asio::io_context own;
     loopback_pair mine(own);
     other_stream around{mine.near};
     const auto never = [](asio::error_code, std::size_t) { FAIL(); };
     if (GetParam()) {
-      net::async_send_file(mine.near, pool, sent.descriptor, 0, large_bytes, net::bind_pool(pool, never));
+      net::async_send_file(mine.near, pool, sent.descriptor(), 0, large_bytes, net::bind_pool(pool, never));
     } else {
-      net::async_send_file(around, pool, sent.descriptor, 0, large_bytes, net::bind_pool(pool, never));
+      net::async_send_file(around, pool, sent.descriptor(), 0, large_bytes, net::bind_pool(pool, never));
     }
     own.poll();
     EXPECT_GT(pool.stats().in_use, 0U);
@@ -279,9 +235,9 @@ TEST_P(send_file_test, DiesWithItsContext) {
 
 TEST_P(send_file_test, CompletesAFuture) {
   const std::string content = pattern(5000);
-  const file sent(content);
-  auto future = GetParam() ? net::async_send_file(pair.near, pool, sent.descriptor, 0, 5000, asio::use_future)
-                           : net::send_file(other, pool, sent.descriptor, 0, 5000, asio::use_future);
+  const memory_file sent(content);
+  auto future = GetParam() ? net::async_send_file(pair.near, pool, sent.descriptor(), 0, 5000, asio::use_future)
+                           : net::send_file(other, pool, sent.descriptor(), 0, 5000, asio::use_future);
   context.run();
   EXPECT_EQ(future.get(), 5000U);
   EXPECT_EQ(received(5000), content);
@@ -314,10 +270,10 @@ TEST(send_file_budget_test, WaitsForItsTurnHoldingNothing) {
   loopback_pair pair(context);
   other_stream other{pair.near};
   const std::string content = pattern(20'000);
-  const file sent(content);
+  const memory_file sent(content);
   buffer held = pool.acquire(4096);
   std::optional<outcome> result;
-  net::async_send_file(other, pool, sent.descriptor, 0, content.size(), [&](asio::error_code ec, std::size_t bytes) {
+  net::async_send_file(other, pool, sent.descriptor(), 0, content.size(), [&](asio::error_code ec, std::size_t bytes) {
     result.emplace(outcome{ec, bytes});
   });
   context.poll();

@@ -25,6 +25,7 @@ class memory_file {
   memory_file& operator=(const memory_file&) = delete;
   ~memory_file() { ::close(descriptor_); }
 
+  int descriptor() const noexcept { return descriptor_; }
   int duplicate() const { return ::dup(descriptor_); }
 
   std::string content() const {
