@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <functional>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -66,6 +67,11 @@ bool live_pools::has(std::uint64_t pool_id) noexcept {
   return find(pool_id) != nullptr;
 }
 
+bool live_pools::settle(std::uint64_t pool_id, thread_cache* cache, std::size_t index) noexcept {
+  const std::lock_guard lock(mutex_);
+  return find(pool_id) == nullptr || cache->settle(index);
+}
+
 void live_pools::detach(std::uint64_t pool_id, thread_cache* cache) noexcept {
   const std::lock_guard lock(mutex_);
   pool_core* const pool = find(pool_id);
@@ -80,6 +86,8 @@ caches_of_thread::~caches_of_thread() {
   thread_is_exiting = true;
   // In a child of fork() the caches belong to the parent's pools, whose locks nobody there will ever open.
   if (::getpid() != process_) return;
+  // No fast path from here on: what it leaves in doubt could not be settled.
+  for (auto& each : slots_of_thread.to_bins) each.store(0, std::memory_order_relaxed);
   for (const cache_of_pool& each : list_) pools.detach(each.pool_id, each.cache);
 }
 
@@ -87,6 +95,16 @@ thread_cache* caches_of_thread::find(std::uint64_t pool_id) const noexcept {
   const auto found =
       std::find_if(list_.begin(), list_.end(), [&](const auto& each) { return each.pool_id == pool_id; });
   return found != list_.end() ? found->cache : nullptr;
+}
+
+bool caches_of_thread::settle(const bin& changed) const noexcept {
+  const std::less<const bin*> before;
+  // The newest first: where a cache is gone, the next one may have got its memory.
+  const auto found = std::find_if(list_.rbegin(), list_.rend(), [&](const cache_of_pool& each) {
+    return !before(&changed, each.bins.data()) && before(&changed, each.bins.data() + each.bins.size());
+  });
+  if (found == list_.rend()) return true;
+  return pools.settle(found->pool_id, found->cache, static_cast<std::size_t>(&changed - found->bins.data()));
 }
 
 bool caches_of_thread::reserve() noexcept {

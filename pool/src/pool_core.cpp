@@ -65,6 +65,23 @@ page_source& pages_of(const pool_options& options, const std::unique_ptr<page_so
 // Of oversize buffers, which may not be kept: more is cleared only when it is.
 constexpr std::uint32_t oversize_clear_max = 4096;
 
+// The fewest written bytes for which there is something to clear.
+std::uint32_t clear_from(zeroing clear) noexcept {
+  switch (clear) {
+    case zeroing::none: break;
+    case zeroing::whole_block: return 0;
+    case zeroing::dirty_extent: return 1;
+  }
+  return ~std::uint32_t{0};  // more than written_unknown and any extent
+}
+
+// The fewest written bytes for which clearing the block's first line will not do.
+std::uint32_t more_from(zeroing clear, std::size_t size, bool checked) noexcept {
+  // Where bytes beyond the written ones are looked at, none of them may be cleared.
+  const bool may = clear == zeroing::dirty_extent && size >= block_alignment && !checked;
+  return may ? static_cast<std::uint32_t>(block_alignment) + 1 : 0;
+}
+
 // One bin for each class, and one for oversize buffers; and the same for sampled buffers.
 std::unique_ptr<bin[]> make_classes(pool_core& pool, const size_class_table& table, zeroing clear, bool sampled,
                                     bool checked) {
@@ -75,14 +92,10 @@ std::unique_ptr<bin[]> make_classes(pool_core& pool, const size_class_table& tab
     classes[index].of = {.pool = &pool,
                          .slot = slot_offset(pool_slots),
                          .size = oversize ? 0 : table.size_of(index % count),
-                         .bin_offset = static_cast<std::uint32_t>(index % count * bin_stride),
+                         .clear_from = clear_from(clear),
+                         .more_from = more_from(clear, oversize ? 0 : table.size_of(index % count), checked),
                          .index = static_cast<std::uint32_t>(index % count),
-                         // Where bytes beyond the written ones are looked at, none of them may be cleared.
-                         .clear_max = checked    ? 0
-                                      : oversize ? oversize_clear_max
-                                                 : pool_core::written_unknown - 1,
                          .clear = clear};
-    classes[index].sample_at = never_sampled;
   }
   return classes;
 }
@@ -354,12 +367,14 @@ void pool_core::give_lent(void* data, std::size_t size) noexcept {
 
 // More than clear() does by itself. An oversize buffer that will not be kept goes back to the system
 // instead: nobody sees it again.
-void pool_core::clear_slow(const block_class& of, std::byte* data, std::uint32_t written) noexcept {
+void pool_core::clear_more(const block_class& of, std::byte* data, std::uint32_t written) noexcept {
   std::size_t bytes = of.size;
-  if (bytes == 0) {
+  if (bytes == 0 && (of.clear != zeroing::dirty_extent || written > oversize_clear_max)) {
     const slab* const record = page_map::find(data);
     if (record == nullptr || !of.pool->depot_.keeps_oversize(record->span_bytes)) return;
     bytes = record->span_bytes;
+  } else if (bytes == 0) {
+    bytes = written;
   }
   std::memset(data, 0, of.clear == zeroing::dirty_extent ? std::min<std::size_t>(written, bytes) : bytes);
 }
@@ -388,9 +403,11 @@ thread_cache* pool_core::cache_of_this_thread() noexcept {
   if (!others->reserve()) return nullptr;
   thread_cache* const made =
       add(thread_cache::make_of_thread(depot_, classes_, table_.count(), cache_options(), cache_room_, slot_));
-  if (made != nullptr) others->add(id_, made);
+  if (made != nullptr) others->add(id_, made, made->bins());
   return made;
 }
+
+bool pool_core::settle(const bin& changed) noexcept { return caches_of_thread::here()->settle(changed); }
 
 void pool_core::close_slots() noexcept {
   for (thread_cache* each = caches_; each != nullptr; each = each->next) each->close();

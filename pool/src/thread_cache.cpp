@@ -3,8 +3,6 @@
 
 #include <slabbuf/pool/detail/random.hpp>
 
-#include <sched.h>
-
 #include <algorithm>
 #include <new>
 
@@ -17,15 +15,10 @@ constexpr std::uint64_t room_first = 2;
 // What use() never is.
 constexpr std::uint64_t never_seen = ~std::uint64_t{0};
 
-// How often reclaim() looks whether the owner has left: it is inside for nanoseconds, or off the
-// processor in the middle of them.
-constexpr int looks_max = 10'000;
-
 std::unique_ptr<bin[]> copy_of(const bin* classes, std::size_t class_count) noexcept {
   std::unique_ptr<bin[]> bins(new (std::nothrow) bin[class_count + 1]);
   for (std::size_t index = 0; bins != nullptr && index <= class_count; ++index) {
     bins[index].of = classes[index].of;
-    bins[index].sample_at = never_sampled;
   }
   return bins;
 }
@@ -35,7 +28,7 @@ std::unique_ptr<bin[]> copy_of(const bin* classes, std::size_t class_count) noex
 std::unique_ptr<thread_cache> thread_cache::make(depot& from, bin* bins, std::size_t class_count, const options& how,
                                                  memory_budget& room_of_all) noexcept {
   return std::unique_ptr<thread_cache>(
-      new (std::nothrow) thread_cache(from, bins, nullptr, class_count, how, room_of_all, nullptr, pool_slots));
+      new (std::nothrow) thread_cache(from, bins, bins, nullptr, class_count, how, room_of_all, nullptr, pool_slots));
 }
 
 std::unique_ptr<thread_cache> thread_cache::make_closed(depot& from, const bin* classes, std::size_t class_count,
@@ -43,8 +36,8 @@ std::unique_ptr<thread_cache> thread_cache::make_closed(depot& from, const bin* 
   std::unique_ptr<bin[]> bins = copy_of(classes, class_count);
   if (bins == nullptr) return nullptr;
   bin* const first = bins.get();
-  return std::unique_ptr<thread_cache>(new (std::nothrow) thread_cache(from, first, std::move(bins), class_count, how,
-                                                                       room_of_all, nullptr, pool_slots));
+  return std::unique_ptr<thread_cache>(new (std::nothrow) thread_cache(
+      from, classes, first, std::move(bins), class_count, how, room_of_all, nullptr, pool_slots));
 }
 
 std::unique_ptr<thread_cache> thread_cache::make_of_thread(depot& from, const bin* classes, std::size_t class_count,
@@ -53,14 +46,15 @@ std::unique_ptr<thread_cache> thread_cache::make_of_thread(depot& from, const bi
   std::unique_ptr<bin[]> bins = copy_of(classes, class_count);
   if (bins == nullptr) return nullptr;
   bin* const first = bins.get();
-  return std::unique_ptr<thread_cache>(new (std::nothrow) thread_cache(from, first, std::move(bins), class_count, how,
-                                                                       room_of_all, &slots_of_thread, slot));
+  return std::unique_ptr<thread_cache>(new (std::nothrow) thread_cache(
+      from, classes, first, std::move(bins), class_count, how, room_of_all, &slots_of_thread, slot));
 }
 
-thread_cache::thread_cache(depot& from, bin* bins, std::unique_ptr<bin[]> owned, std::size_t class_count,
-                           const options& how, memory_budget& room_of_all, thread_slots* owner,
+thread_cache::thread_cache(depot& from, const bin* classes, bin* bins, std::unique_ptr<bin[]> owned,
+                           std::size_t class_count, const options& how, memory_budget& room_of_all, thread_slots* owner,
                            std::size_t slot) noexcept
     : depot_(from),
+      classes_(classes),
       owned_(std::move(owned)),
       bins_(bins),
       class_count_(class_count),
@@ -74,17 +68,17 @@ thread_cache::thread_cache(depot& from, bin* bins, std::unique_ptr<bin[]> owned,
   for (std::size_t index = 0; index < class_count_; ++index) {
     random_ = mixed(random_);
     bins_[index].next_sample = 1 + random_ % how_.sample_period;
-    set_sample_at(index);
   }
 }
 
 thread_cache::taken thread_cache::take(std::size_t index) noexcept {
   const std::lock_guard lock(mutex_);
+  recover();
   const bool keeps = !keeps_nothing();
   keeps ? open() : void(empty());
   bin& to = bins_[index];
   const bool sampled = sample_is_due(index);
-  to.sample_at = never_sampled;  // it is this one, or not
+  if (how_.sample_period != 0 || to.left() == 0) to.grant(bin::left_max);  // this one, whether a sample or not
   taken got{nullptr, refusal::none, sampled};
   // The slot was closed, or the class is in a dense bucket, or it was time for a sample.
   if (!(how_.oldest_first ? to.pop_oldest(got.block) : to.pop(got.block))) {
@@ -94,12 +88,12 @@ thread_cache::taken thread_cache::take(std::size_t index) noexcept {
     got.why = batch.why;
     if (batch.count != 0) {
       got.block = to.blocks[batch.count - 1];
-      to.state.store(to.state.load(std::memory_order_relaxed) + batch.count - 1, std::memory_order_relaxed);
+      to.state.store(to.state.load(std::memory_order_relaxed) + batch.count - 1, std::memory_order_release);
       to.misses.store(misses(index) + 1, std::memory_order_relaxed);
     }
   }
   if (sampled && got.block != nullptr) draw_sample(index);
-  set_sample_at(index);
+  if (how_.sample_period != 0) to.grant(bins_[index].next_sample - 1 - acquired(index));
   return got;
 }
 
@@ -114,14 +108,9 @@ void thread_cache::draw_sample(std::size_t index) noexcept {
   bins_[index].next_sample = acquired(index) + 1 + random_ % (2 * std::uint64_t{how_.sample_period} - 1);
 }
 
-// Lets the fast path hand out what comes before the next sample: it counts what it popped, not misses.
-void thread_cache::set_sample_at(std::size_t index) noexcept {
-  if (how_.sample_period == 0) return;
-  bins_[index].sample_at = (bins_[index].next_sample - 1 - misses(index)) << bin::count_shift;
-}
-
 void thread_cache::put(std::size_t index, std::byte* block) noexcept {
   const std::lock_guard lock(mutex_);
+  recover();
   if (keeps_nothing()) {
     empty();
     return depot_.put(index, &block, 1);
@@ -139,6 +128,7 @@ void thread_cache::put(std::size_t index, std::byte* block) noexcept {
 
 bool thread_cache::flush() noexcept {
   const std::lock_guard lock(mutex_);
+  recover();
   return empty();
 }
 
@@ -153,49 +143,82 @@ bool thread_cache::empty() noexcept {
 
 bool thread_cache::reclaim(bool only_idle) noexcept {
   const std::lock_guard lock(mutex_);
+  const bool own = is_own();
+  if (own) recover();
   bool any = false;
-  bool closed = false;
+  bool kept_out = own;
   for (std::size_t index = 0; index < class_count_; ++index) {
     if (only_idle) {
       const std::uint64_t now = use(index);
       if (std::exchange(bins_[index].last_use, now) != now) continue;
     }
-    if (bins_[index].room == 0) continue;
-    if (!closed && !close_while_elsewhere()) return false;
-    closed = true;
+    if (bins_[index].room == 0 || bins_[index].was_reclaimed()) continue;
+    if (!kept_out && !keep_owner_out()) return false;
+    kept_out = true;
     any = any || bins_[index].depth() != 0;
-    shrink(index, 0, only_idle);
+    own ? shrink(index, 0, only_idle) : take_away(index, only_idle);
   }
   return any;
 }
 
-// Closes the owner's slot and waits until the owner has left its bins. False when that cannot be known:
-// then the owner empties them itself, or opens the slot again, when it finds it closed.
-bool thread_cache::close_while_elsewhere() noexcept {
-  if (owner_ == nullptr || owner_ == &slots_of_thread) return true;
-  std::atomic<bin*>& slot = owner_->bins[slot_];
-  slot.store(closed_bins, std::memory_order_relaxed);
-  bool elsewhere = heavy_barrier();
-  // Acquire pairs with the release in ~slot_guard().
-  for (int look = 0; elsewhere && owner_->inside.load(std::memory_order_acquire) != 0; ++look) {
-    elsewhere = look < looks_max;
-    ::sched_yield();
+// Whether the calling thread is the owner, which is not in the middle of an operation then.
+bool thread_cache::is_own() const noexcept { return owner_ == nullptr || owner_ == &slots_of_thread; }
+
+// Closes the owner's slot: from now on it comes by way of the lock, after at most one operation of which either
+// side knows. False when that cannot be had: then the owner empties its bins itself, or opens the slot again, when it
+// finds it closed.
+bool thread_cache::keep_owner_out() noexcept {
+  owner_->to_bins[slot_].store(0, std::memory_order_relaxed);
+  return heavy_barrier();
+}
+
+// What a bin holds goes to the depot, and its owner will see by `reclaimed_at` that it did.
+void thread_cache::take_away(std::size_t index, bool lay_idle) noexcept {
+  bin& from = bins_[index];
+  // Acquire pairs with the release in bin::push(): the blocks it counts are there.
+  const std::uint64_t now = from.state.load(std::memory_order_acquire);
+  depot_.put(index, from.blocks, static_cast<std::uint32_t>(now & bin::depth_mask), lay_idle);
+  from.reclaimed_at.store(now, std::memory_order_relaxed);
+  reclaimed_ = true;
+  give_up_room(index, from.room);  // which the owner learns from recover()
+}
+
+bool thread_cache::settle(std::size_t index) noexcept {
+  const std::lock_guard lock(mutex_);
+  const bin& in = bins_[index];
+  const std::uint64_t reclaimed = in.reclaimed_at.load(std::memory_order_relaxed);
+  const bool came_to_pass = reclaimed == not_reclaimed || reclaimed == in.state.load(std::memory_order_relaxed);
+  recover();
+  return came_to_pass;
+}
+
+// The owner learns which of its bins are empty.
+void thread_cache::recover() noexcept {
+  if (!std::exchange(reclaimed_, false)) return;
+  for (std::size_t index = 0; index < class_count_; ++index) {
+    bin& in = bins_[index];
+    const std::uint64_t reclaimed = in.reclaimed_at.load(std::memory_order_relaxed);
+    if (reclaimed == not_reclaimed) continue;
+    in.state.store(reclaimed & ~bin::depth_mask, std::memory_order_relaxed);
+    in.reclaimed_at.store(not_reclaimed, std::memory_order_relaxed);
+    in.room = 0;
   }
-  return elsewhere;
 }
 
 void thread_cache::close() noexcept {
-  if (owner_ != nullptr) owner_->bins[slot_].store(closed_bins, std::memory_order_relaxed);
+  if (owner_ != nullptr) owner_->to_bins[slot_].store(0, std::memory_order_relaxed);
 }
 
 void thread_cache::open() noexcept {
-  if (owner_ != nullptr && slot_ != pool_slots) owner_->bins[slot_].store(bins_, std::memory_order_relaxed);
+  if (owner_ == nullptr || slot_ == pool_slots) return;
+  const auto distance = reinterpret_cast<std::intptr_t>(bins_) - reinterpret_cast<std::intptr_t>(classes_);
+  owner_->to_bins[slot_].store(distance, std::memory_order_relaxed);
 }
 
 // A number that changes with every block of the class that goes, and with those that come until the bin is
 // full.
 std::uint64_t thread_cache::use(std::size_t index) const noexcept {
-  return bins_[index].state.load(std::memory_order_relaxed) + (misses(index) << bin::count_shift);
+  return (acquired(index) << 8) + bins_[index].depth();
 }
 
 std::uint64_t thread_cache::room_max(std::size_t index) const noexcept {
@@ -226,19 +249,23 @@ void thread_cache::grow(std::size_t index) noexcept {
 }
 
 void thread_cache::shrink(std::size_t index, std::uint64_t wanted, bool lay_idle) noexcept {
-  bin& in = bins_[index];
-  if (in.depth() > wanted) flush_oldest(index, in.depth() - wanted, lay_idle);
-  const std::size_t lost_bytes = (in.room - wanted) * in.of.size;
+  const std::uint64_t depth = bins_[index].depth();
+  if (depth > wanted) flush_oldest(index, depth - wanted, lay_idle);
+  give_up_room(index, bins_[index].room - wanted);
+  bins_[index].room = wanted;
+}
+
+void thread_cache::give_up_room(std::size_t index, std::uint64_t count) noexcept {
+  const std::size_t lost_bytes = count * bins_[index].of.size;
   room_of_all_.refund(lost_bytes);
   room_bytes_ -= lost_bytes;
-  in.room = wanted;
 }
 
 void thread_cache::flush_oldest(std::size_t index, std::uint64_t count, bool lay_idle) noexcept {
   bin& from = bins_[index];
   depot_.put(index, from.blocks, static_cast<std::uint32_t>(count), lay_idle);
   std::copy(from.blocks + count, from.blocks + from.depth(), from.blocks);
-  from.state.store(from.state.load(std::memory_order_relaxed) - count, std::memory_order_relaxed);
+  from.state.store(from.state.load(std::memory_order_relaxed) - count, std::memory_order_release);
 }
 
 }  // namespace slabbuf::detail

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/pool/detail/thread_slots.hpp>
 
-#include <slabbuf/pool/size_class.hpp>
-
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 namespace slabbuf::detail {
-
-constinit bin closed_bins[size_class_table::count_max + 1];
 
 bool heavy_barrier() noexcept {
   static const bool registered = ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;

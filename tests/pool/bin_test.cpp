@@ -24,7 +24,7 @@ TEST(bin_test, GivesTheNewestFirstAndCountsWhatItGave) {
   const auto tested = std::make_unique<bin>();
   std::array<std::byte, bin::room_max + 1> memory{};
   tested->room = bin::room_max;
-  tested->sample_at = never_sampled;
+  tested->grant(bin::left_max);
   for (int round = 0; round < 3; ++round) {
     for (std::size_t index = 0; index < bin::room_max; ++index) ASSERT_TRUE(tested->push(&memory[index]));
     EXPECT_FALSE(tested->push(&memory.back()));
@@ -45,7 +45,7 @@ TEST(bin_test, CountsBeyondWhatDepthCanHold) {
   const auto tested = std::make_unique<bin>();
   std::byte memory{};
   tested->room = 1;
-  tested->sample_at = never_sampled;
+  tested->grant(bin::left_max);
   for (std::uint64_t count = 1; count <= 100'000; ++count) {
     ASSERT_TRUE(tested->push(&memory));
     ASSERT_EQ(tested->depth(), 1U);
@@ -56,26 +56,85 @@ TEST(bin_test, CountsBeyondWhatDepthCanHold) {
   }
 }
 
-TEST(bin_test, KeepsItsBlocksFromWhereTheyAreToBeSampled) {
+TEST(bin_test, HandsOutWhatWasGrantedAndNoMore) {
   const auto tested = std::make_unique<bin>();
   std::array<std::byte, 3> memory{};
   tested->room = 3;
   for (std::byte& each : memory) ASSERT_TRUE(tested->push(&each));
-  tested->sample_at = std::uint64_t{2} << bin::count_shift;  // two may go
   std::byte* block = nullptr;
+  EXPECT_FALSE(tested->pop(block)) << "nothing was granted yet";
+  tested->grant(2);
+  EXPECT_EQ(tested->left(), 2U);
   EXPECT_TRUE(tested->pop(block));
   EXPECT_TRUE(tested->pop(block));
   EXPECT_FALSE(tested->pop(block));
   EXPECT_EQ(tested->depth(), 1U);
-  EXPECT_TRUE(tested->push(block));
-  tested->sample_at = never_sampled;
+  EXPECT_EQ(tested->popped(), 2U);
+  EXPECT_TRUE(tested->push(block)) << "coming back costs none";
+  tested->grant(1);
   EXPECT_TRUE(tested->pop(block));
+  EXPECT_FALSE(tested->pop(block));
+  EXPECT_EQ(tested->popped(), 3U);
+}
+
+// A grant that is not used up, one of more than there can be, and more turns than a turn's number has values.
+TEST(bin_test, CountsOverManyGrants) {
+  const auto tested = std::make_unique<bin>();
+  std::byte memory{};
+  tested->room = 1;
+  ASSERT_TRUE(tested->push(&memory));
+  std::uint64_t popped = 0;
+  for (int turn = 0; turn < 2000; ++turn) {
+    tested->grant(turn % 3 == 0 ? ~std::uint64_t{0} : 2);
+    EXPECT_EQ(tested->left(), turn % 3 == 0 ? bin::left_max : 2);
+    for (int count = 0; count < turn % 2 + 1; ++count) {
+      std::byte* block = nullptr;
+      ASSERT_TRUE(tested->pop(block));
+      ASSERT_TRUE(tested->push(block));
+      ASSERT_EQ(tested->popped(), ++popped);
+    }
+    ASSERT_EQ(tested->depth(), 1U);
+  }
+}
+
+TEST(bin_test, CountsAllThatOneGrantHas) {
+  const auto tested = std::make_unique<bin>();
+  std::byte memory{};
+  tested->room = 1;
+  ASSERT_TRUE(tested->push(&memory));
+  tested->grant(bin::left_max);
+  std::byte* block = nullptr;
+  for (std::uint64_t count = 0; count < bin::left_max; ++count) {
+    ASSERT_TRUE(tested->pop(block));
+    ASSERT_TRUE(tested->push(block));
+  }
+  EXPECT_EQ(tested->left(), 0U);
+  EXPECT_FALSE(tested->pop(block));
+  EXPECT_EQ(tested->depth(), 1U);
+  EXPECT_EQ(tested->popped(), bin::left_max);
+  tested->grant(bin::left_max);
+  EXPECT_TRUE(tested->pop(block));
+  EXPECT_EQ(tested->popped(), bin::left_max + 1);
+}
+
+TEST(bin_test, WhoseBlocksWereReclaimedHasNoneAndCountsWhatItGaveBefore) {
+  const auto tested = std::make_unique<bin>();
+  std::array<std::byte, 2> memory{};
+  tested->room = 2;
+  tested->grant(10);
+  for (std::byte& each : memory) ASSERT_TRUE(tested->push(&each));
+  tested->reclaimed_at = tested->state.load();
+  std::byte* block = nullptr;
+  ASSERT_TRUE(tested->pop(block)) << "its owner was in the middle of it";
+  EXPECT_EQ(tested->depth(), 0U);
+  EXPECT_EQ(tested->popped(), 0U);
 }
 
 TEST(bin_test, GivesTheOldestFirstWhenAskedTo) {
   const auto tested = std::make_unique<bin>();
   std::array<std::byte, 4> memory{};
   tested->room = 4;
+  tested->grant(4);
   for (std::byte& each : memory) ASSERT_TRUE(tested->push(&each));
   for (std::byte& each : memory) {
     std::byte* block = nullptr;

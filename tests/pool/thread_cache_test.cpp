@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -312,9 +313,9 @@ TEST(thread_cache_reclaim_test, EmptiesTheCacheOfAThreadThatIsElsewhere) {
   };
   owner.ask([&] {
     cache = thread_cache::make_of_thread(below, classes.get(), class_count, {.bytes_max = 1 << 20}, room, slot);
-    EXPECT_EQ(slots_of_thread.bins[slot].load(), closed_bins);
+    EXPECT_EQ(slots_of_thread.to_bins[slot].load(), 0);
     use();
-    EXPECT_NE(slots_of_thread.bins[slot].load(), closed_bins);
+    EXPECT_NE(slots_of_thread.to_bins[slot].load(), 0);
   });
   EXPECT_GT(cache->depth(medium), 0U);
   EXPECT_FALSE(cache->reclaim(true)) << "it was used since the last look";
@@ -324,14 +325,142 @@ TEST(thread_cache_reclaim_test, EmptiesTheCacheOfAThreadThatIsElsewhere) {
   EXPECT_EQ(room.charged(), 0U);
   EXPECT_FALSE(cache->reclaim(false)) << "nothing is left";
   owner.ask([&] {
-    EXPECT_EQ(slots_of_thread.bins[slot].load(), closed_bins);
+    EXPECT_EQ(slots_of_thread.to_bins[slot].load(), 0);
     use();
-    EXPECT_NE(slots_of_thread.bins[slot].load(), closed_bins) << "the owner opens it again";
+    EXPECT_NE(slots_of_thread.to_bins[slot].load(), 0) << "the owner opens it again";
   });
   EXPECT_TRUE(cache->reclaim(false));
   owner.ask([&] {
     cache->close();
     cache.reset();
+  });
+}
+
+// An operation of the owner that another thread's reclaim() comes into: each order of the two is played by hand.
+class thread_cache_doubt_test : public ::testing::Test {
+ protected:
+  thread_cache_doubt_test() {
+    owner_.ask([this] {
+      cache_ = thread_cache::make_of_thread(below_, classes_.get(), class_count, {.bytes_max = 1 << 20}, room_, place);
+      std::array<std::byte*, 8> held{};
+      for (std::byte*& each : held) each = cache_->take(medium).block;
+      for (std::byte* const each : held) cache_->put(medium, each);
+      out_ = below_.blocks_out(medium) - cache_->depth(medium);
+      EXPECT_EQ(out_, 0U);
+      EXPECT_GE(cache_->depth(medium), 2U);
+      acquired_ = cache_->acquired(medium);
+    });
+  }
+  ~thread_cache_doubt_test() override {
+    owner_.ask([this] {
+      cache_->close();
+      cache_->flush();
+      EXPECT_EQ(below_.blocks_out(medium), out_) << "no block is lost, and none is there twice";
+      EXPECT_EQ(room_.charged(), 0U);
+      EXPECT_TRUE(below_.check_invariants());
+      cache_.reset();
+    });
+  }
+
+  // Runs on the owner's thread: `first`, then reclaim() on this one, then `second`.
+  void around_reclaim(const std::function<void()>& first, const std::function<void()>& second) {
+    owner_.ask(first);
+    EXPECT_TRUE(cache_->reclaim(false));
+    EXPECT_EQ(cache_->depth(medium), 0U);
+    owner_.ask(second);
+  }
+
+  bin& bin_of(const slot_look& slot) const { return slot.bin_of(classes_[medium].of); }
+
+  static constexpr std::size_t place = 5;
+  support::failing_page_source pages_;
+  const std::unique_ptr<bin[]> classes_ = make_classes();
+  depot below_{pages_, memory_budget::unlimited, classes_.get(), class_count, true};
+  memory_budget room_{memory_budget::unlimited};
+  std::unique_ptr<thread_cache> cache_;
+  std::optional<slot_look> slot_;
+  std::byte* block_ = nullptr;
+  std::uint64_t out_ = 0;
+  std::uint64_t acquired_ = 0;
+  cache_of_a_thread owner_;  // ends first
+};
+
+TEST_F(thread_cache_doubt_test, ABlockPoppedBeforeTheReclaimIsTheOwners) {
+  if (!heavy_barrier()) GTEST_SKIP() << "no membarrier(2) here";
+  around_reclaim(
+      [this] {
+        slot_.emplace(slot_offset(place));
+        EXPECT_TRUE(bin_of(*slot_).pop(block_));
+      },
+      [this] {
+        EXPECT_TRUE(slot_->in_doubt());
+        EXPECT_TRUE(cache_->settle(medium));
+        EXPECT_EQ(cache_->acquired(medium), acquired_ + 1);
+        EXPECT_EQ(below_.blocks_out(medium), 1U);
+        cache_->put(medium, block_);
+      });
+}
+
+TEST_F(thread_cache_doubt_test, ABlockPoppedAfterTheReclaimIsNot) {
+  if (!heavy_barrier()) GTEST_SKIP() << "no membarrier(2) here";
+  around_reclaim([this] { slot_.emplace(slot_offset(place)); },
+                 [this] {
+                   EXPECT_TRUE(bin_of(*slot_).pop(block_)) << "what it saw of the slot was open";
+                   EXPECT_TRUE(slot_->in_doubt());
+                   EXPECT_FALSE(cache_->settle(medium));
+                   EXPECT_EQ(cache_->acquired(medium), acquired_);
+                   EXPECT_EQ(cache_->depth(medium), 0U);
+                 });
+}
+
+TEST_F(thread_cache_doubt_test, ABlockPushedBeforeTheReclaimHasGoneHome) {
+  if (!heavy_barrier()) GTEST_SKIP() << "no membarrier(2) here";
+  around_reclaim(
+      [this] {
+        EXPECT_TRUE(bin_of(slot_look(slot_offset(place))).pop(block_));
+        slot_.emplace(slot_offset(place));
+        EXPECT_TRUE(bin_of(*slot_).push(block_));
+      },
+      [this] {
+        EXPECT_TRUE(slot_->in_doubt());
+        EXPECT_TRUE(cache_->settle(medium));
+      });
+}
+
+TEST_F(thread_cache_doubt_test, ABlockPushedAfterTheReclaimIsStillInHand) {
+  if (!heavy_barrier()) GTEST_SKIP() << "no membarrier(2) here";
+  around_reclaim(
+      [this] {
+        EXPECT_TRUE(bin_of(slot_look(slot_offset(place))).pop(block_));
+        slot_.emplace(slot_offset(place));
+      },
+      [this] {
+        EXPECT_TRUE(bin_of(*slot_).push(block_));
+        EXPECT_TRUE(slot_->in_doubt());
+        EXPECT_FALSE(cache_->settle(medium));
+        EXPECT_EQ(below_.blocks_out(medium), 1U);
+        cache_->put(medium, block_);
+      });
+}
+
+TEST_F(thread_cache_doubt_test, InABinThatWasLeftAloneEverythingCounts) {
+  if (!heavy_barrier()) GTEST_SKIP() << "no membarrier(2) here";
+  constexpr std::size_t other = 3;
+  owner_.ask([this] { cache_->put(other, cache_->take(other).block); });
+  EXPECT_FALSE(cache_->reclaim(true)) << "all were used since the last look";
+  owner_.ask([this] {
+    std::byte* const block = cache_->take(medium).block;
+    slot_.emplace(slot_offset(place));
+    EXPECT_TRUE(bin_of(*slot_).push(block));  // so this class is in use
+  });
+  EXPECT_TRUE(cache_->reclaim(true)) << "the other class lay idle";
+  EXPECT_EQ(cache_->depth(other), 0U);
+  EXPECT_NE(cache_->depth(medium), 0U);
+  owner_.ask([this] {
+    EXPECT_TRUE(bin_of(*slot_).pop(block_));
+    EXPECT_TRUE(slot_->in_doubt());
+    EXPECT_TRUE(cache_->settle(medium));
+    cache_->put(medium, block_);
   });
 }
 

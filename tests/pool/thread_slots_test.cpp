@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <thread>
 
@@ -12,39 +13,36 @@ namespace {
 
 TEST(thread_slots_test, EveryPlaceOfAThreadStartsClosed) {
   std::thread([] {
-    EXPECT_EQ(slots_of_thread.inside.load(), 0);
-    for (const auto& each : slots_of_thread.bins) EXPECT_EQ(each.load(), closed_bins);
+    for (const auto& each : slots_of_thread.to_bins) EXPECT_EQ(each.load(), 0);
   }).join();
 }
 
-TEST(thread_slots_test, TheBinsOfAClosedPlaceHaveNeitherBlocksNorRoom) {
-  constexpr std::size_t last = 5 * bin_stride;
-  const slot_guard bins(slot_offset(0));
+TEST(thread_slots_test, AClosedPlaceLeadsToTheClassWhichHasNeitherBlocksNorRoom) {
+  const auto classes = std::make_unique<bin[]>(2);
+  const slot_look slot(slot_offset(0));
+  EXPECT_EQ(&slot.bin_of(classes[1].of), &classes[1]);
   std::byte* block = nullptr;
   std::byte memory{};
-  for (std::size_t offset = 0; offset <= last; offset += bin_stride) {
-    EXPECT_FALSE(bins.at(offset).pop(block));
-    EXPECT_FALSE(bins.at(offset).push(&memory));
-  }
+  EXPECT_FALSE(slot.bin_of(classes[1].of).pop(block));
+  EXPECT_FALSE(slot.bin_of(classes[1].of).push(&memory));
 }
 
-TEST(thread_slots_test, AGuardSaysThatTheThreadIsInsideAndFindsItsOwnBins) {
+TEST(thread_slots_test, AnOpenPlaceLeadsToTheThreadsOwnBins) {
   constexpr std::size_t place = 7;
+  const auto classes = std::make_unique<bin[]>(2);
   const auto mine = std::make_unique<bin[]>(2);
-  slots_of_thread.bins[place].store(mine.get());
-  const std::ptrdiff_t slot = slot_offset(place);
-  {
-    const slot_guard bins(slot);
-    EXPECT_EQ(slots_of_thread.inside.load(), 1);
-    EXPECT_EQ(&bins.at(bin_stride), &mine[1]);
-  }
-  EXPECT_EQ(slots_of_thread.inside.load(), 0);
+  slots_of_thread.to_bins[place] = reinterpret_cast<std::intptr_t>(mine.get()) -  //
+                                   reinterpret_cast<std::intptr_t>(classes.get());
+  const std::ptrdiff_t offset = slot_offset(place);
+  const slot_look slot(offset);
+  EXPECT_EQ(&slot.bin_of(classes[1].of), &mine[1]);
+  EXPECT_FALSE(slot.in_doubt());
   std::thread([&] {
-    EXPECT_EQ(slot_offset(place), slot) << "the same in every thread";
-    const slot_guard bins(slot);
-    EXPECT_EQ(&bins.at(0), closed_bins);
+    EXPECT_EQ(slot_offset(place), offset) << "the same in every thread";
+    EXPECT_EQ(&slot_look(offset).bin_of(classes[0].of), &classes[0]);
   }).join();
-  slots_of_thread.bins[place].store(closed_bins);
+  slots_of_thread.to_bins[place] = 0;
+  EXPECT_TRUE(slot.in_doubt()) << "closed since the look";
 }
 
 }  // namespace

@@ -82,7 +82,7 @@ class size_class_table {
   [[gnu::always_inline]] std::size_t index_for(std::size_t size) const noexcept {
     // The bias gives every size an exponent of at least 3. A size so large that it wraps around gets a
     // smaller one, and a bucket that names no class.
-    const std::size_t biased = (size + bias) | 1;
+    const std::size_t biased = size + bias;
     const std::size_t exponent = exponent_of(biased);
     std::size_t index = first_[exponent * 8 + (biased >> ((exponent - 3) & 63))];
     index += static_cast<std::size_t>(sizes_[index] < size);
@@ -94,7 +94,7 @@ class size_class_table {
   // Exponents up to 63, eight buckets each; the leading one of the mantissa adds eight.
   static constexpr std::size_t bucket_count = 64 * 8 + 8;
 
-  /// The index of the highest bit set; `value` is not zero.
+  /// The index of the highest bit set; of zero, 0.
   [[gnu::always_inline]] static std::size_t exponent_of(std::size_t value) noexcept {
 #if defined(__x86_64__) && !defined(__LZCNT__)
     // bsr leaves its destination alone when the source is zero, so it waits for whatever was there
@@ -104,7 +104,7 @@ class size_class_table {
     asm("bsrq %1, %0" : "+r"(exponent) : "r"(value) : "cc");
     return exponent;
 #else
-    return 63 ^ static_cast<std::size_t>(__builtin_clzll(value));
+    return 63 ^ static_cast<std::size_t>(__builtin_clzll(value | 1));
 #endif
   }
   void fill_buckets() noexcept;

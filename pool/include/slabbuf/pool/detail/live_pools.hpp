@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <vector>
 
 namespace slabbuf::detail {
@@ -32,6 +33,10 @@ class live_pools {
   void remove(pool_core& pool) noexcept;
 
   bool has(std::uint64_t pool_id) noexcept;
+
+  /// thread_cache::settle(). Of a pool that has died meanwhile every operation came to pass: it would have missed the
+  /// block.
+  bool settle(std::uint64_t pool_id, thread_cache* cache, std::size_t index) noexcept;
 
   /// Closes the cache of a thread that exits, and gives it back to the pool if that still exists.
   void detach(std::uint64_t pool_id, thread_cache* cache) noexcept;
@@ -62,12 +67,18 @@ class caches_of_thread {
 
   /// Makes sure that add() cannot fail. False when there is no memory.
   bool reserve() noexcept;
-  void add(std::uint64_t pool_id, thread_cache* cache) noexcept { list_.push_back({pool_id, cache}); }
+  void add(std::uint64_t pool_id, thread_cache* cache, std::span<const bin> bins) noexcept {
+    list_.push_back({pool_id, cache, bins});
+  }
+
+  /// thread_cache::settle() of the cache that has this bin; its pool may be dead, and the bin with it.
+  bool settle(const bin& changed) const noexcept;
 
  private:
   struct cache_of_pool {
     std::uint64_t pool_id;
     thread_cache* cache;
+    std::span<const bin> bins;
   };
   std::vector<cache_of_pool> list_;
   const ::pid_t process_ = ::getpid();

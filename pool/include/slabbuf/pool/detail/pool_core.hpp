@@ -67,14 +67,18 @@ class pool_core {
   /// to the constructor.
   template <bool shared>
   [[gnu::always_inline]] bool take(std::size_t size, taken& got) noexcept {
-    const std::size_t index = table_.index_for(size);
-    const std::size_t offset = index * bin_stride;
-    got.of = &bin_at(classes_, offset).of;
+    bin& in_pool = bin_at(classes_, table_.index_for(size) * bin_stride);
+    got.of = &in_pool.of;
     if constexpr (shared) {
-      const slot_guard bins(slot_in_thread_);  // not the class's: that is known later
-      return bins.at(offset).pop(got.data);
+      const slot_look slot(slot_in_thread_);  // not the class's: that is known later
+      bin& from = slot.bin_of(*got.of);
+      if (!from.pop(got.data)) [[unlikely]]
+        return false;
+      if (slot.in_doubt()) [[unlikely]]
+        return settle(from);
+      return true;
     } else {
-      return bin_at(classes_, offset).pop(got.data);
+      return in_pool.pop(got.data);
     }
   }
 
@@ -83,15 +87,12 @@ class pool_core {
 
   /// Clears what the policy says, where the first `written` bytes were; written_unknown: whatever was.
   [[gnu::always_inline]] static void clear(const block_class& of, std::byte* data, std::uint32_t written) noexcept {
-    if (of.clear == zeroing::none) return;
-    if (of.clear != zeroing::dirty_extent || written > of.clear_max) [[unlikely]]
-      return clear_slow(of, data, written);
-    if (written == 0) return;
+    if (written < of.clear_from) return;
     // A short message: clearing a line costs four stores, less than finding out how much of it to clear.
-    if (!__builtin_constant_p(written) && written <= block_alignment && of.size >= block_alignment) {
+    if (written < of.more_from) {
       std::memset(data, 0, block_alignment);
     } else {
-      std::memset(data, 0, written);
+      clear_more(of, data, written);
     }
   }
   static constexpr std::uint32_t written_unknown = 0x8000'0000;
@@ -174,14 +175,22 @@ class pool_core {
   template <bool shared>
   [[gnu::always_inline]] static bool push(const block_class& of, std::byte* data) noexcept {
     if constexpr (shared) {
-      const slot_guard bins(of.slot);
-      return bins.at(of.bin_offset).push(data);
+      const slot_look slot(of.slot);
+      bin& to = slot.bin_of(of);
+      if (!to.push(data)) [[unlikely]]
+        return false;
+      // The pool may have died now that the block is back.
+      if (slot.in_doubt()) [[unlikely]]
+        return settle(to);
+      return true;
     } else {
       // The class is part of its bin: of is the first member.
       return reinterpret_cast<bin&>(const_cast<block_class&>(of)).push(data);
     }
   }
-  static void clear_slow(const block_class& of, std::byte* data, std::uint32_t written) noexcept;
+  /// Whether what this thread did to one of its bins came to pass (thread_slots.hpp).
+  static bool settle(const bin& changed) noexcept;
+  static void clear_more(const block_class& of, std::byte* data, std::uint32_t written) noexcept;
   const block_class& class_for(std::size_t index, bool sampled) const noexcept;
   thread_cache::options cache_options() const noexcept;
   thread_cache::taken take_oversize(std::size_t size) noexcept;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Free blocks one thread keeps at hand, so that most gets and puts touch nothing shared: its bins
 // (bin.hpp), and everything about them that is not the fast path.
-// Threads: take(), put() and flush() by the owning thread, reclaim() by any other; the counters may be
+// Threads: take(), put(), flush() and settle() by the owning thread, reclaim() by any other; the counters may be
 // read from any thread. The lock is taken once for half a bin of blocks.
 // Lifetime: made by a pool when a thread first uses it, taken apart by the pool, when the thread
 // exits or when the pool dies.
@@ -13,7 +13,9 @@
 // limit of `room_of_all`. A bin starts without room, doubles when it was the bottleneck, and takes the
 // room from the other bins when all is given out, so the caps hold whatever the sizes asked for.
 //
-// Invariant: while the thread's slot is closed, only holders of the lock touch the bins.
+// Invariant: while the thread's slot is closed, only holders of the lock touch the bins; an operation that was under
+// way when it was closed is settled under the lock (thread_slots.hpp). What a
+// bin has whose blocks were reclaimed, its owner learns by recover().
 #pragma once
 
 #include <slabbuf/pool/detail/bin.hpp>
@@ -26,6 +28,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 namespace slabbuf::detail {
 
@@ -77,34 +80,43 @@ class thread_cache {
   /// could not be kept out.
   bool reclaim(bool only_idle) noexcept;
 
+  /// Whether the owner's operation on the bin of `index`, in doubt because the slot was closed meanwhile, came to
+  /// pass: false when its blocks were reclaimed as they were before it.
+  bool settle(std::size_t index) noexcept;
+
   /// Closes the slot for good: by the owner as it exits, or by whoever knows that it is elsewhere.
   void close() noexcept;
 
   // What stats() reads: each is one number that only this thread changes.
   std::uint64_t depth(std::size_t index) const noexcept { return bins_[index].depth(); }
   std::uint64_t acquired(std::size_t index) const noexcept { return bins_[index].popped() + misses(index); }
+  std::span<const bin> bins() const noexcept { return {bins_, class_count_}; }
   std::uint64_t misses(std::size_t index) const noexcept { return bins_[index].misses.load(std::memory_order_relaxed); }
 
   thread_cache* next = nullptr;  // in the pool's list, under the pool's lock
   thread_cache* previous = nullptr;
 
  private:
-  thread_cache(depot& from, bin* bins, std::unique_ptr<bin[]> owned, std::size_t class_count, const options& how,
-               memory_budget& room_of_all, thread_slots* owner, std::size_t slot) noexcept;
+  thread_cache(depot& from, const bin* classes, bin* bins, std::unique_ptr<bin[]> owned, std::size_t class_count,
+               const options& how, memory_budget& room_of_all, thread_slots* owner, std::size_t slot) noexcept;
   std::uint64_t room_max(std::size_t index) const noexcept;
   void open() noexcept;
-  bool close_while_elsewhere() noexcept;
+  bool is_own() const noexcept;
+  bool keep_owner_out() noexcept;
+  void recover() noexcept;
+  void take_away(std::size_t index, bool lay_idle) noexcept;
+  void give_up_room(std::size_t index, std::uint64_t count) noexcept;
   bool keeps_nothing() const noexcept;
   bool empty() noexcept;
   bool sample_is_due(std::size_t index) const noexcept;
   void draw_sample(std::size_t index) noexcept;
-  void set_sample_at(std::size_t index) noexcept;
   void grow(std::size_t index) noexcept;
   void shrink(std::size_t index, std::uint64_t wanted, bool lay_idle = false) noexcept;
   void flush_oldest(std::size_t index, std::uint64_t count, bool lay_idle = false) noexcept;
   std::uint64_t use(std::size_t index) const noexcept;
 
   depot& depot_;
+  const bin* const classes_;            // of the pool: what the distance in a slot counts from
   const std::unique_ptr<bin[]> owned_;  // null where the bins are the pool's
   bin* const bins_;
   const std::size_t class_count_;
@@ -114,8 +126,9 @@ class thread_cache {
   const std::size_t slot_;
 
   optional_mutex mutex_;
-  std::size_t room_bytes_ = 0;  // sum of room x class size, charged to room_of_all_
+  std::size_t room_bytes_ = 0;  // sum of room x class size, charged to room_of_all_; not of reclaimed bins
   std::size_t victim_ = 0;      // the bin to take room from next
+  bool reclaimed_ = false;      // whether some bin's blocks were, and recover() has something to do
   std::uint64_t random_;
 };
 

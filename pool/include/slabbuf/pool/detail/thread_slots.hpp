@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: MIT
 // Where a thread finds its bins of each concurrent pool, and how other threads take them away.
-// Threads: a thread uses its own; others may close a slot, and look whether the thread is inside.
+// Threads: a thread uses its own; others may close a slot.
 // Lifetime: as the thread; constant-initialised and trivial, so that it can be used while other
 // thread-local objects are being made or destroyed.
 //
-//     bins_of_thread.slots   | closed | bins of pool 1 | closed | ...      a pool's place is the same in all
-//                                                                          threads: block_class::slot
+// What a slot has is a distance: from any class of the pool to the thread's bin of that class. A closed one has 0, and
+// so leads to the class itself, which is a bin without room and blocks:
 //
-// A thread pops and pushes without atomic read-modify-writes, so another thread can only take what is
-// in its bins when it is certain to be elsewhere. That is Dekker's algorithm with its cost on the rare
-// side (an asymmetric fence, as in folly's hazard pointers):
+//     slots_of_thread   | 0 | to bins of pool 1 | 0 | ...         a pool's place is the same in all threads:
+//                                                                 block_class::slot
+// A thread pops and pushes without atomic read-modify-writes, and nobody waits for it. It writes first and
+// looks afterwards whether its slot is still open. That is Dekker's algorithm with its cost on the rare side
+// (an asymmetric fence, as in folly's hazard pointers):
 //
-//     the thread, every time              whoever reclaims
-//       inside = 1                          slot = closed
-//       read slot, use bins                 heavy_barrier(): every thread of the process has passed a fence
-//       inside = 0                          wait until inside == 0: from now on it sees `closed`
+//     the thread, every time                  whoever reclaims, under the lock of the cache
+//       read slot                               slot = 0: closed
+//       bin.state = what is left                heavy_barrier(): every thread of the process has passed a fence
+//       read slot again                         read bin.state, and take the blocks it counts
+//         open: done                            bin.reclaimed_at = that state
+//         closed: thread_cache::settle()
+//
+// Either the thread finds its slot closed, or whoever reclaims finds the state it wrote; and if both, the thread
+// sees under the lock by `reclaimed_at` which of its two states was taken: the one from before the operation,
+// which then never happened, or the one it wrote. Only the thread ever writes `state`, so it cannot change back.
 #pragma once
 
 #include <slabbuf/pool/detail/bin.hpp>
@@ -22,58 +30,68 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 namespace slabbuf::detail {
 
-/// Concurrent pools with a place of their own at the same time. Those beyond do without: every
-/// operation of theirs takes the slow path.
+/// Concurrent pools with a place of their own at the same time. Those beyond do without: every operation of
+/// theirs takes the slow path.
 inline constexpr std::size_t pool_slots = 16;
 
-/// Bins without room and blocks, one for each class a pool may have: nobody ever writes to them.
-extern bin closed_bins[];
-
 struct thread_slots {
-  std::atomic<std::uint8_t> inside;        // the thread may be using bins
-  std::atomic<bin*> bins[pool_slots + 1];  // the last one is of the pools that have no place
+  std::atomic<std::ptrdiff_t> to_bins[pool_slots + 1];  // bytes; the last one is of the pools that have no place
 };
 
-template <std::size_t... slot>
-constexpr thread_slots closed_slots(std::index_sequence<slot...>) noexcept {
-  return {0, {(static_cast<void>(slot), closed_bins)...}};
-}
-
 // initial-exec: one instruction to reach it, also from a shared library.
-inline constinit thread_local thread_slots slots_of_thread [[gnu::tls_model("initial-exec")]] =
-    closed_slots(std::make_index_sequence<pool_slots + 1>());
+inline constinit thread_local thread_slots slots_of_thread [[gnu::tls_model("initial-exec")]]{};
 
 /// What block_class::slot must be for place `index`.
 inline std::ptrdiff_t slot_offset(std::size_t index) noexcept {
-  return reinterpret_cast<char*>(&slots_of_thread.bins[index]) - static_cast<char*>(__builtin_thread_pointer());
+  return reinterpret_cast<char*>(&slots_of_thread.to_bins[index]) - static_cast<char*>(__builtin_thread_pointer());
 }
 
-/// This thread's use of the bins in one slot: from construction to destruction nobody takes them away.
-class slot_guard {
+/// This thread's look at one slot, for one operation on one bin.
+class slot_look {
  public:
-  [[gnu::always_inline]] explicit slot_guard(std::ptrdiff_t slot) noexcept {
-    slots_of_thread.inside.store(1, std::memory_order_relaxed);
-    // For the compiler; the processor's part is in heavy_barrier().
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    const auto* const at =
-        reinterpret_cast<const std::atomic<bin*>*>(static_cast<const char*>(__builtin_thread_pointer()) + slot);
-    bins_ = at->load(std::memory_order_relaxed);
-  }
-  slot_guard(const slot_guard&) = delete;
-  slot_guard& operator=(const slot_guard&) = delete;
-  // Release pairs with the acquire of whoever waits for it: they see what was done to the bins.
-  [[gnu::always_inline]] ~slot_guard() { slots_of_thread.inside.store(0, std::memory_order_release); }
+  [[gnu::always_inline]] explicit slot_look(std::ptrdiff_t slot) noexcept : slot_(slot), to_bins_(load()) {}
+  slot_look(const slot_look&) = delete;
+  slot_look& operator=(const slot_look&) = delete;
 
-  [[gnu::always_inline]] bin& at(std::size_t offset) const noexcept {
-    return *reinterpret_cast<bin*>(reinterpret_cast<char*>(bins_) + offset);
+  [[gnu::always_inline]] bin& bin_of(const block_class& of) const noexcept {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): from one array into another
+    return *reinterpret_cast<bin*>(reinterpret_cast<std::intptr_t>(&of) + to_bins_);
+  }
+
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+  /// Whether somebody has closed the slot meanwhile: what was done to a bin is in doubt. Asked after it.
+  [[gnu::always_inline]] bool in_doubt() const noexcept {
+    // As below, in one instruction: compilers do not fold an atomic load into a comparison.
+    bool changed;
+    asm volatile("cmpq %%fs:(%1), %2" : "=@ccne"(changed) : "r"(slot_), "r"(to_bins_) : "memory");
+    return changed;
   }
 
  private:
-  bin* bins_;
+  [[gnu::always_inline]] std::ptrdiff_t load() const noexcept {
+    std::ptrdiff_t now;
+    asm volatile("movq %%fs:(%1), %0" : "=r"(now) : "r"(slot_));
+    return now;
+  }
+#else
+  [[gnu::always_inline]] bool in_doubt() const noexcept {
+    // For the compiler; the processor's part is in heavy_barrier().
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    return load() != to_bins_;
+  }
+
+ private:
+  [[gnu::always_inline]] std::ptrdiff_t load() const noexcept {
+    const char* const at = static_cast<const char*>(__builtin_thread_pointer()) + slot_;
+    return reinterpret_cast<const std::atomic<std::ptrdiff_t>*>(at)->load(std::memory_order_relaxed);
+  }
+#endif
+
+  std::ptrdiff_t slot_;
+  std::ptrdiff_t to_bins_;
 };
 
 /// Makes every thread of the process pass a full fence. False where the system cannot (before Linux
