@@ -6,12 +6,16 @@
 // | bare_us                   | recvmmsg (blocking) and sendmmsg, the same memory again and again        |
 // | bare_epoll_us             | the same after epoll_wait, as a server of many sockets has to            |
 // | udp_batch_us              | net::async_receive, net::async_send: batches of 64, blocks of 2 KiB      |
+// | coalescing_us             | the same with {.coalesce = true}, blocks of 64 KiB                       |
 // | asio_us                   | async_receive_from, async_send_to, one buffer                            |
 //
 // Processor time of the server's thread per datagram, user and system. Each has four clients with in_flight datagrams
 // of 200 B on their way: so many are sent from each of four sockets, then the answers are taken. All servers stand at
 // the same time and get a few rounds in turn, so that a slow moment of the machine hits all alike. `batch` is the
-// datagrams a receive of udp_batch got, `ratio` is udp_batch_us to bare_us.
+// datagrams a receive of udp_batch got, `ratio` is udp_batch_us to bare_us, `coalescing_ratio` coalescing_us to that.
+//
+// With clients_coalesce:1 the clients send their datagrams in one message that the kernel cuts (UDP_SEGMENT), and take
+// what it has joined (UDP_GRO), as a peer behind a network card that does both would look; with 0 one by one.
 #include "net/server_cpu.hpp"
 
 #include <slabbuf/net/handler_allocator.hpp>
@@ -20,6 +24,7 @@
 
 #include <benchmark/benchmark.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -58,6 +63,7 @@ struct tally {
   std::size_t datagrams = 0;
 };
 
+template <bool coalesce>
 struct batch_server {
   explicit batch_server(server_socket& of, asio::io_context& io) : socket(of), context(io) {}
 
@@ -70,7 +76,7 @@ struct batch_server {
     net::async_receive(socket, batch, net::bind_pool(pool, [this](asio::error_code ec, std::size_t count) {
                          if (ec) return;
                          ++done.receives;
-                         done.datagrams += count;
+                         for (const net::udp_datagram& each : batch) done.datagrams += each.count();
                          if (!is_end(batch[count - 1].bytes.size())) send();
                        }));
   }
@@ -83,7 +89,7 @@ struct batch_server {
   server_socket& socket;
   asio::io_context& context;
   local_pool pool;
-  net::udp_batch batch{pool, {.datagrams_max = batch_max, .datagram_bytes_max = block_bytes}};
+  net::udp_batch batch{pool, {.datagrams_max = batch_max, .datagram_bytes_max = block_bytes, .coalesce = coalesce}};
   tally done;
 };
 
@@ -162,15 +168,22 @@ struct asio_server {
   tally done;
 };
 
-// A client's socket and its 64 datagrams, in bare calls: what is measured is the server.
+// A client's socket and its datagrams, in bare calls: what is measured is the server.
 class client {
  public:
-  client(const udp::endpoint& server, std::size_t in_flight)
-      : socket_(context_, udp::endpoint(udp::v4(), 0)), in_flight_(in_flight) {
+  client(const udp::endpoint& server, std::size_t in_flight, bool coalesces)
+      : socket_(context_, udp::endpoint(udp::v4(), 0)), in_flight_(in_flight), coalesces_(coalesces && in_flight > 1) {
     socket_.connect(server);
     socket_.set_option(asio::socket_base::receive_buffer_size(1 << 20));
     const ::timeval limit{20, 0};
     ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    if (coalesces_) {
+      const int on = 1;
+      const int bytes = datagram_bytes;
+      if (::setsockopt(socket_.native_handle(), IPPROTO_UDP, UDP_SEGMENT, &bytes, sizeof(bytes)) != 0 ||
+          ::setsockopt(socket_.native_handle(), IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) != 0)
+        throw std::runtime_error("the system neither cuts nor joins datagrams");
+    }
     for (std::size_t index = 0; index < in_flight_; ++index) {
       vectors_[index] = {memory_.data() + index * datagram_bytes, datagram_bytes};
       headers_[index].msg_hdr.msg_iov = &vectors_[index];
@@ -179,24 +192,38 @@ class client {
   }
 
   void send() {
+    if (coalesces_) {
+      const std::size_t bytes = in_flight_ * datagram_bytes;
+      if (::send(socket_.native_handle(), memory_.data(), bytes, 0) != static_cast<::ssize_t>(bytes))
+        throw std::runtime_error("the client could not send");
+      return;
+    }
     if (::sendmmsg(socket_.native_handle(), headers_.data(), static_cast<unsigned>(in_flight_), 0) !=
         static_cast<int>(in_flight_))
       throw std::runtime_error("the client could not send");
   }
   void receive() {
-    for (std::size_t got = 0; got < in_flight_;) {
-      const int count = ::recvmmsg(socket_.native_handle(), headers_.data(), static_cast<unsigned>(in_flight_ - got),
-                                   MSG_WAITFORONE, nullptr);
-      if (count <= 0) throw std::runtime_error("a datagram was lost");
-      got += static_cast<std::size_t>(count);
-    }
+    for (std::size_t got = 0; got < in_flight_;) got += coalesces_ ? receive_joined() : receive_some(in_flight_ - got);
   }
   void end() { socket_.send(asio::buffer("x", 1)); }
 
  private:
+  std::size_t receive_joined() {
+    const ::ssize_t bytes = ::recv(socket_.native_handle(), memory_.data(), memory_.size(), 0);
+    if (bytes <= 0) throw std::runtime_error("a datagram was lost");
+    return static_cast<std::size_t>(bytes) / datagram_bytes;
+  }
+  std::size_t receive_some(std::size_t wanted) {
+    const int count =
+        ::recvmmsg(socket_.native_handle(), headers_.data(), static_cast<unsigned>(wanted), MSG_WAITFORONE, nullptr);
+    if (count <= 0) throw std::runtime_error("a datagram was lost");
+    return static_cast<std::size_t>(count);
+  }
+
   asio::io_context context_;
   udp::socket socket_;
   std::size_t in_flight_;
+  bool coalesces_;
   std::vector<std::byte> memory_ = std::vector<std::byte>(in_flight_max * datagram_bytes);
   std::array<::iovec, in_flight_max> vectors_{};
   std::array<::mmsghdr, in_flight_max> headers_{};
@@ -227,10 +254,10 @@ class subject {
 template <class Server>
 class subject_of final : public subject {
  public:
-  explicit subject_of(std::size_t in_flight) {
+  subject_of(std::size_t in_flight, bool clients_coalesce) {
     socket_.set_option(asio::socket_base::receive_buffer_size(1 << 20));
     for (std::size_t index = 0; index < clients; ++index) {
-      clients_.push_back(std::make_unique<client>(socket_.local_endpoint(), in_flight));
+      clients_.push_back(std::make_unique<client>(socket_.local_endpoint(), in_flight, clients_coalesce));
     }
     thread_ = std::jthread([this] {
       const auto server = std::make_unique<Server>(socket_, context_);
@@ -257,33 +284,38 @@ class subject_of final : public subject {
 
 void echo(benchmark::State& state) {
   const auto in_flight = static_cast<std::size_t>(state.range(0));
-  subject_of<bare_server<false>> bare(in_flight);
-  subject_of<bare_server<true>> bare_epoll(in_flight);
-  subject_of<batch_server> batch(in_flight);
-  subject_of<asio_server> stock(in_flight);
-  const std::array<subject*, 4> all{&bare, &bare_epoll, &batch, &stock};
+  const bool clients_coalesce = state.range(1) != 0;
   try {
+    subject_of<bare_server<false>> bare(in_flight, clients_coalesce);
+    subject_of<bare_server<true>> bare_epoll(in_flight, clients_coalesce);
+    subject_of<batch_server<false>> batch(in_flight, clients_coalesce);
+    subject_of<batch_server<true>> coalescing(in_flight, clients_coalesce);
+    subject_of<asio_server> stock(in_flight, clients_coalesce);
+    const std::array<subject*, 5> all{&bare, &bare_epoll, &batch, &coalescing, &stock};
     for (auto _ : state) {
       for (subject* const each : all) {
         for (std::size_t round = 0; round < rounds; ++round) each->exchange();
       }
     }
+    for (subject* const each : all) each->finish();
+    state.counters["bare_us"] = bare.us_per_datagram();
+    state.counters["bare_epoll_us"] = bare_epoll.us_per_datagram();
+    state.counters["udp_batch_us"] = batch.us_per_datagram();
+    state.counters["coalescing_us"] = coalescing.us_per_datagram();
+    state.counters["asio_us"] = stock.us_per_datagram();
+    state.counters["ratio"] = batch.us_per_datagram() / bare.us_per_datagram();
+    state.counters["coalescing_ratio"] = coalescing.us_per_datagram() / batch.us_per_datagram();
+    state.counters["batch"] = batch.batch();
   } catch (const std::runtime_error& fault) {
     state.SkipWithError(fault.what());
   }
-  for (subject* const each : all) each->finish();
-  state.counters["bare_us"] = bare.us_per_datagram();
-  state.counters["bare_epoll_us"] = bare_epoll.us_per_datagram();
-  state.counters["udp_batch_us"] = batch.us_per_datagram();
-  state.counters["asio_us"] = stock.us_per_datagram();
-  state.counters["ratio"] = batch.us_per_datagram() / bare.us_per_datagram();
-  state.counters["batch"] = batch.batch();
 }
 BENCHMARK(echo)
     ->Name("datagrams/echo")
-    ->ArgName("in_flight")
-    ->Arg(in_flight_max)
-    ->Arg(1)
+    ->ArgNames({"in_flight", "clients_coalesce"})
+    ->Args({in_flight_max, 0})
+    ->Args({in_flight_max, 1})
+    ->Args({1, 0})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 

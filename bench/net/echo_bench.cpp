@@ -56,6 +56,7 @@ void add(const char* name) {
 
 const bool added = [] {
   add<bare_epoll>("echo/bare_epoll");
+  add<bare_epoll_rearmed>("echo/bare_epoll_rearmed");
   add<asio_server<asio_callback>>("echo/asio_callback");
   add<asio_server<asio_wait>>("echo/asio_wait");
   add<asio_server<asio_wait_pool>>("echo/asio_wait_pool");

@@ -5,6 +5,7 @@
 // | server                         | one thread                                                                |
 // |--------------------------------|---------------------------------------------------------------------------|
 // | bare_epoll                     | epoll_wait, recv, send: the least there is                                |
+// | bare_epoll_rearmed             | and an epoll_ctl before it waits for a connection again                   |
 // | asio_server<asio_callback>     | async_read_some into the session's array, async_write                     |
 // | asio_server<asio_coroutine>    | the same with use_awaitable                                               |
 // | asio_server<asio_wait>         | async_wait, then recv and send: nothing is held while it waits            |
@@ -53,8 +54,10 @@ inline constexpr std::size_t read_bytes = net::read_bytes_default;
 
 inline tcp::endpoint any_port() { return {asio::ip::address_v4::loopback(), 0}; }
 
-// Level-triggered, non-blocking; a connection is closed by its end of file.
-class bare_epoll {
+// Level-triggered, non-blocking; a connection is closed by its end of file. `rearmed`: asks for readiness before each
+// request, as Asio's async_wait does.
+template <bool rearmed>
+class basic_bare_epoll {
  public:
   tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
 
@@ -75,6 +78,7 @@ class bare_epoll {
         if (descriptor == acceptor_.native_handle()) {
           const int peer = ::accept4(descriptor, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
           if (peer >= 0) watch(epoll, peer);
+          if constexpr (rearmed) watch(epoll, descriptor, EPOLL_CTL_MOD);
           continue;
         }
         const ::ssize_t received = ::recv(descriptor, bytes.data(), bytes.size(), 0);
@@ -83,31 +87,32 @@ class bare_epoll {
         } else {
           // A request fits into the socket's buffer.
           static_cast<void>(::send(descriptor, bytes.data(), static_cast<std::size_t>(received), MSG_NOSIGNAL));
+          if constexpr (rearmed) watch(epoll, descriptor, EPOLL_CTL_MOD);
         }
       }
     }
   }
   void stop() { static_cast<void>(::write(stop_write_, "x", 1)); }
 
-  bare_epoll() {
+  basic_bare_epoll() {
     int ends[2];
     if (::pipe(ends) != 0) std::abort();
     stop_read_ = ends[0];
     stop_write_ = ends[1];
   }
-  bare_epoll(const bare_epoll&) = delete;
-  bare_epoll& operator=(const bare_epoll&) = delete;
-  ~bare_epoll() {
+  basic_bare_epoll(const basic_bare_epoll&) = delete;
+  basic_bare_epoll& operator=(const basic_bare_epoll&) = delete;
+  ~basic_bare_epoll() {
     ::close(stop_read_);
     ::close(stop_write_);
   }
 
  private:
-  static void watch(int epoll, int descriptor) {
+  static void watch(int epoll, int descriptor, int action = EPOLL_CTL_ADD) {
     ::epoll_event event{};
-    event.events = EPOLLIN;
+    event.events = EPOLLIN | (rearmed ? EPOLLET : 0U);
     event.data.fd = descriptor;
-    ::epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event);
+    ::epoll_ctl(epoll, action, descriptor, &event);
   }
 
   asio::io_context unused_;
@@ -115,6 +120,8 @@ class bare_epoll {
   int stop_read_ = -1;
   int stop_write_ = -1;
 };
+using bare_epoll = basic_bare_epoll<false>;
+using bare_epoll_rearmed = basic_bare_epoll<true>;
 
 struct asio_session {
   server_socket socket;

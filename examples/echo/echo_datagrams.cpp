@@ -34,6 +34,13 @@ constexpr auto error_pause = 100ms;
 // Datagrams that keep coming must not keep the server from ending.
 constexpr auto drain_limit = 250ms;
 
+// Blocks are of the largest datagram's size anyway, so letting the system join and cut costs no memory.
+net::udp_batch_options batch_options(std::size_t block_bytes_max) {
+  return {.datagrams_max = datagrams_max,
+          .datagram_bytes_max = std::min(datagram_bytes_max, block_bytes_max),
+          .coalesce = block_bytes_max >= datagram_bytes_max};
+}
+
 using reuse_port = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
 
 }  // namespace
@@ -42,9 +49,7 @@ echo_datagrams::echo_datagrams(echo_shard& shard, const asio::ip::udp::endpoint&
     : shard_(shard),
       socket_(shard.context_),
       timer_(shard.context_),
-      batch_(shard.shared_.buffers,
-             {.datagrams_max = datagrams_max,
-              .datagram_bytes_max = std::min(datagram_bytes_max, shard.shared_.buffers.block_bytes_max())}) {
+      batch_(shard.shared_.buffers, batch_options(shard.shared_.buffers.block_bytes_max())) {
   socket_.open(endpoint.protocol());
   socket_.set_option(reuse_port(true));
   asio::error_code ignored;  // the system may allow less
@@ -76,13 +81,13 @@ void echo_datagrams::on_received(const asio::error_code& ec) {
   std::size_t cut_count = 0;
   to_send_bytes_ = 0;
   for (net::udp_datagram& each : batch_) {
-    shard_.counters_.datagrams.add();
+    shard_.counters_.datagrams.add(each.count());
     shard_.counters_.received_bytes.add(each.bytes.size());
     if (!each.truncated) to_send_bytes_ += each.bytes.size();
     // Half an echo is none.
     if (!each.truncated) continue;
+    cut_count += each.count();
     each.bytes.release();
-    ++cut_count;
   }
   if (cut_count != 0) log_unanswered(cut_count, "they are larger than the budget allows one block");
   net::async_send(socket_, batch_,
@@ -94,9 +99,9 @@ void echo_datagrams::on_sent() {
   std::size_t refused_count = 0;
   asio::error_code why;
   for (const net::udp_datagram& each : batch_) {
-    to_send_bytes_ -= each.bytes.size();  // it is still there
+    to_send_bytes_ -= each.bytes.size() - each.sent_bytes;  // it is still there
     if (!each.error) continue;
-    ++refused_count;
+    refused_count += each.count();
     why = each.error;
   }
   shard_.counters_.sent_bytes.add(to_send_bytes_);

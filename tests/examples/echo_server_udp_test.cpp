@@ -3,7 +3,10 @@
 #include "examples/echo_server_fixture.hpp"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
@@ -87,6 +90,19 @@ TEST_F(EchoServerUdp, EchoesEverySizeAndDrainsOnEitherSignal) {
     }
     stop(signal);
   }
+}
+
+TEST_F(EchoServerUdp, AnswersDatagramsThatCameTogetherOneByOne) {
+  start();
+  const int bytes = 100;
+  if (::setsockopt(client.native_handle(), IPPROTO_UDP, UDP_SEGMENT, &bytes, sizeof(bytes)) != 0)
+    GTEST_SKIP() << "the system does not cut datagrams";
+  std::string all;
+  for (char each = 'a'; each < 'a' + 20; ++each) all += std::string(100, each);
+  send(all + "rest");
+  for (char each = 'a'; each < 'a' + 20; ++each) EXPECT_EQ(answer(), std::string(100, each));
+  EXPECT_EQ(answer(), "rest");
+  stop();
 }
 
 TEST_F(EchoServerUdp, ServesBesideTcp) {

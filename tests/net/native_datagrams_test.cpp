@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 #include <sys/uio.h>
+#include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -80,6 +82,44 @@ TEST_F(NativeDatagrams, CountsWhatTheSocketDropped) {
   for (int sent = 0; sent < 10; ++sent) pair.send(text);
   EXPECT_GT(dropped_datagrams(pair.near.native_handle()), 0U);
   EXPECT_NE(socket_cookie(pair.near.native_handle()), socket_cookie(pair.far.native_handle()));
+}
+
+TEST_F(NativeDatagrams, OneMessageIsCutIntoDatagramsAndReceivedAsOne) {
+  const int far = pair.far.native_handle();
+  if (!knows_segments(far) || !receive_segments(pair.near.native_handle()))
+    GTEST_SKIP() << "the system neither cuts nor joins datagrams";
+  pair.far.connect(pair.near.local_endpoint());
+  std::string text = "aabbc";
+  ::iovec from{text.data(), text.size()};
+  std::array<::mmsghdr, 1> message{};
+  message[0].msg_hdr.msg_iov = &from;
+  message[0].msg_hdr.msg_iovlen = 1;
+  alignas(::cmsghdr) std::array<std::byte, segment_control_bytes> sent_control{};
+  set_sent_segment_bytes(message[0].msg_hdr, sent_control, 2);
+  ASSERT_EQ(send_datagrams_now(far, message, ec), 1U) << ec.message();
+
+  alignas(::cmsghdr) std::array<std::byte, segment_control_bytes> control{};
+  headers[0].msg_hdr.msg_control = control.data();
+  headers[0].msg_hdr.msg_controllen = control.size();
+  ASSERT_EQ(receive_datagrams_now(pair.near.native_handle(), headers, ec), 1U);
+  EXPECT_EQ(std::string_view(spaces[0].data(), headers[0].msg_len), text);
+  EXPECT_EQ(received_segment_bytes(headers[0].msg_hdr), 2U);
+
+  pair.far.send(asio::buffer("x", 1));
+  headers[0].msg_hdr.msg_controllen = control.size();
+  ASSERT_EQ(receive_datagrams_now(pair.near.native_handle(), headers, ec), 1U);
+  EXPECT_EQ(received_segment_bytes(headers[0].msg_hdr), 0U) << "it came alone";
+}
+
+TEST_F(NativeDatagrams, SomeErrorsMayBeAboutSegments) {
+  EXPECT_FALSE(knows_segments(-1));
+  EXPECT_FALSE(receive_segments(-1));
+  for (const int each : {EINVAL, EMSGSIZE, EIO}) {
+    EXPECT_TRUE(concerns_segments(asio::error_code(each, asio::error::get_system_category()))) << each;
+  }
+  EXPECT_FALSE(concerns_segments(asio::error::connection_refused));
+  EXPECT_FALSE(concerns_segments(asio::error::would_block));
+  EXPECT_FALSE(concerns_segments(asio::error::bad_descriptor));
 }
 
 }  // namespace

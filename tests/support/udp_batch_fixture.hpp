@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What tests of udp_batch have in common. recvmmsg and sendmmsg can be made to fail in programs with
-// udp_batch_fixture.cpp: see `on_receive` and `on_send`.
+// What tests of udp_batch have in common. recvmmsg, sendmmsg and the options of UDP can be made to fail in programs
+// with udp_batch_fixture.cpp: see `on_receive`, `on_send` and `unknown_option`.
 // Threads: the hooks are of the thread that sets them.
 // Lifetime: as the test.
 #pragma once
@@ -27,6 +27,8 @@ namespace slabbuf::support {
 /// What a call is to do instead of its work: an errno, or 0 for its work.
 extern thread_local std::function<int()> on_receive;
 extern thread_local std::function<int()> on_send;
+/// An option of UDP that the system has never heard of; 0: none.
+extern thread_local int unknown_option;
 
 inline std::string text_of(const buffer& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
@@ -38,7 +40,10 @@ struct outcome {
 /// A socket on loopback with its peer, a batch, and how the last operation ended.
 class udp_batch_fixture : public ::testing::Test {
  protected:
-  ~udp_batch_fixture() override { on_receive = on_send = nullptr; }
+  ~udp_batch_fixture() override {
+    on_receive = on_send = nullptr;
+    unknown_option = 0;
+  }
 
   auto store() {
     return [this](asio::error_code ec, std::size_t count) { result.emplace(outcome{ec, count}); };

@@ -13,15 +13,18 @@
 //     handler(ec, sent)               what could not be sent is still there, and says why in `error`
 //
 // Echoing is a receive and a send of the same batch: nothing is copied.
+//
+// A batch that coalesces lets the system join and cut: several datagrams of one peer and size come in one block
+// (UDP_GRO; udp_datagram::segment_bytes), and leave in one message (UDP_SEGMENT).
 #pragma once
 
 #include <slabbuf/net/detail/associated_op.hpp>
+#include <slabbuf/net/detail/datagram_messages.hpp>
 #include <slabbuf/net/detail/native_datagrams.hpp>
+#include <slabbuf/net/udp_datagram.hpp>
 #include <slabbuf/pool/basic_pool.hpp>
 #include <slabbuf/pool/buffer.hpp>
 
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <asio/async_result.hpp>
 #include <asio/basic_datagram_socket.hpp>
 #include <asio/error.hpp>
@@ -45,19 +48,14 @@ namespace slabbuf::net {
 struct udp_batch_options {
   std::size_t datagrams_max = 64;         // 1 .. 1024: in one batch
   std::size_t datagram_bytes_max = 2048;  // 1 .. 65535: of one received; the rest of a larger one is cut off
+  bool coalesce = false;                  // let the system join and cut; datagram_bytes_max is 65535 then
 };
 
-/// One datagram of a batch.
-struct udp_datagram {
-  /// Who sent it, or whom to send it to; with port 0 that is the peer the socket is connected to.
-  asio::ip::udp::endpoint peer;
-  /// What came, in size(); it may be 0. What is to be sent. Where it owns no block there is nothing to send:
-  /// release() it to leave a datagram unanswered.
-  buffer bytes;
-  /// It was larger than datagram_bytes_max: the rest is lost.
-  bool truncated = false;
-  /// Why the last async_send could not send it; none otherwise.
-  asio::error_code error;
+/// What became of coalescing, since the batch was made.
+struct udp_batch_stats {
+  std::uint64_t received_coalesced = 0;  // datagrams that came with others in one block
+  std::uint64_t sent_coalesced = 0;      // datagrams that left with others in one message
+  std::uint64_t refused = 0;             // times the system would not: what was concerned went one by one
 };
 
 namespace detail {
@@ -72,11 +70,11 @@ class udp_batch {
   /// An empty batch whose blocks will come from `pool`. Throws std::invalid_argument when an option is out of its
   /// range, or the budget has no room for one block of datagram_bytes_max; and std::bad_alloc.
   explicit udp_batch(basic_pool<true>& pool, const udp_batch_options& options = {})
-      : udp_batch(options, pool.can_ever_have(options.datagram_bytes_max)) {
+      : udp_batch(options, pool.can_ever_have(block_bytes(options))) {
     shared_ = &pool;
   }
   explicit udp_batch(basic_pool<false>& pool, const udp_batch_options& options = {})
-      : udp_batch(options, pool.can_ever_have(options.datagram_bytes_max)) {
+      : udp_batch(options, pool.can_ever_have(block_bytes(options))) {
     local_ = &pool;
   }
   udp_batch(const udp_batch&) = delete;
@@ -88,6 +86,10 @@ class udp_batch {
   bool empty() const noexcept { return size_ == 0; }
   std::size_t datagrams_max() const noexcept { return datagrams_.size(); }
   std::size_t datagram_bytes_max() const noexcept { return datagram_bytes_max_; }
+  bool coalesces() const noexcept { return messages_.coalesces(); }
+  udp_batch_stats stats() const noexcept {
+    return {messages_.received_coalesced(), messages_.sent_coalesced(), messages_.refused() + refused_};
+  }
 
   /// The datagrams; `index` is below size(). References are good until the batch dies, what they refer to until
   /// the next operation or clear().
@@ -99,10 +101,11 @@ class udp_batch {
   const udp_datagram* end() const noexcept { return datagrams_.data() + size_; }
 
   /// One more datagram to send, of any pool and any size: to `peer`, or to whom the socket is connected. Throws
-  /// std::length_error when datagrams_max are in it.
-  void push_back(buffer bytes, const asio::ip::udp::endpoint& peer = {}) {
+  /// std::length_error when datagrams_max are in it. With `segment_bytes`, as many as the bytes are datagrams of
+  /// that size.
+  void push_back(buffer bytes, const asio::ip::udp::endpoint& peer = {}, std::size_t segment_bytes = 0) {
     if (size_ == datagrams_.size()) throw std::length_error("udp_batch: it is full");
-    datagrams_[size_++] = {peer, std::move(bytes), false, {}};
+    datagrams_[size_++] = {peer, std::move(bytes), false, {}, segment_bytes, 0};
   }
 
   /// Gives every block back; the batch is empty.
@@ -129,16 +132,21 @@ class udp_batch {
   // a microsecond.
   static constexpr std::size_t cleared_bytes_cheap = std::size_t{32} << 10;
 
-  udp_batch(const udp_batch_options& options, bool has_room) : datagram_bytes_max_(options.datagram_bytes_max) {
+  static constexpr std::size_t coalesced_bytes_max = 65'535;
+
+  static std::size_t block_bytes(const udp_batch_options& options) noexcept {
+    return options.coalesce ? coalesced_bytes_max : options.datagram_bytes_max;
+  }
+
+  udp_batch(const udp_batch_options& options, bool has_room)
+      : datagram_bytes_max_(block_bytes(options)),
+        messages_(std::min(options.datagrams_max, detail::datagrams_per_call_max), options.coalesce) {
     if (options.datagrams_max == 0 || options.datagrams_max > detail::datagrams_per_call_max)
       throw std::invalid_argument("udp_batch: datagrams_max is not between 1 and 1024");
     if (options.datagram_bytes_max == 0 || options.datagram_bytes_max > 65'535)
       throw std::invalid_argument("udp_batch: datagram_bytes_max is not between 1 and 65535");
     if (!has_room) throw std::invalid_argument("udp_batch: the pool's budget has no room for one datagram");
     datagrams_.resize(options.datagrams_max);
-    vectors_.resize(options.datagrams_max);
-    headers_.resize(options.datagrams_max);
-    for (::mmsghdr& each : headers_) each.msg_hdr.msg_iovlen = 1;
   }
 
   void forget() noexcept {
@@ -148,6 +156,13 @@ class udp_batch {
 
   // Whether a look into the socket before waiting is worth it.
   bool expects_datagrams() const noexcept { return filled_ || granted_ || kept_error_; }
+
+  // Coalescing has to be asked of each socket once.
+  void prepare_receive(int descriptor) noexcept {
+    if (!coalesces() || descriptor == coalesced_descriptor_) return;
+    coalesced_descriptor_ = descriptor;
+    if (!detail::receive_segments(descriptor)) ++refused_;
+  }
 
   // Receives what is there. Datagrams, or 0 and in `ec` why there are none.
   std::size_t receive_now(int descriptor, asio::error_code& ec) noexcept {
@@ -164,7 +179,7 @@ class udp_batch {
         if (size_ == 0) ec = asio::error::no_buffer_space;
         break;
       }
-      const std::size_t count = detail::receive_datagrams_now(descriptor, {headers_.data() + size_, offered}, ec);
+      const std::size_t count = detail::receive_datagrams_now(descriptor, messages_.offered(size_, offered), ec);
       accept(descriptor, count, offered);
       if (count < wanted) break;
     }
@@ -188,11 +203,7 @@ class udp_batch {
       udp_datagram& datagram = datagrams_[index];
       datagram.bytes = granted_ ? std::move(granted_) : acquire();
       if (!datagram.bytes) break;
-      vectors_[index] = {datagram.bytes.prepare().data(), datagram_bytes_max_};
-      ::msghdr& header = headers_[index].msg_hdr;
-      header.msg_iov = &vectors_[index];
-      header.msg_name = datagram.peer.data();
-      header.msg_namelen = static_cast<::socklen_t>(datagram.peer.capacity());
+      messages_.offer(index, datagram, datagram_bytes_max_);
     }
     return offered;
   }
@@ -210,15 +221,12 @@ class udp_batch {
     const bool extent_known = (count + 1) * datagram_bytes_max_ > cleared_bytes_cheap && none_dropped(descriptor);
     for (std::size_t index = size_; index < size_ + count; ++index) {
       udp_datagram& datagram = datagrams_[index];
-      const ::mmsghdr& header = headers_[index];
+      const std::size_t bytes = messages_.accept(index, datagram);
       if (extent_known) {
-        datagram.bytes.commit(header.msg_len);
+        datagram.bytes.commit(bytes);
       } else {
-        datagram.bytes.resize(header.msg_len);
+        datagram.bytes.resize(bytes);
       }
-      datagram.peer.resize(header.msg_hdr.msg_namelen);
-      datagram.truncated = (header.msg_hdr.msg_flags & MSG_TRUNC) != 0;
-      datagram.error.clear();
     }
     for (std::size_t index = size_ + count; index < size_ + offered; ++index) {
       // Only the first of the rest was in the kernel's hands.
@@ -241,43 +249,9 @@ class udp_batch {
     return same;
   }
 
-  // Lines up what is to be sent.
-  void begin_send() noexcept {
-    lined_up_ = next_ = sent_ = 0;
-    for (std::size_t index = 0; index < size_; ++index) {
-      udp_datagram& datagram = datagrams_[index];
-      datagram.error.clear();
-      if (!datagram.bytes) continue;
-      // sendmmsg() only reads.
-      vectors_[index] = {const_cast<std::byte*>(std::as_const(datagram.bytes).data()), datagram.bytes.size()};
-      const bool named = datagram.peer.port() != 0;
-      ::msghdr& header = headers_[lined_up_++].msg_hdr;
-      header.msg_iov = &vectors_[index];
-      header.msg_name = named ? datagram.peer.data() : nullptr;
-      header.msg_namelen = named ? static_cast<::socklen_t>(datagram.peer.size()) : 0;
-    }
-  }
-
-  // Sends what the socket takes. True when there is more to send later; `ec` is what ended it otherwise.
+  void begin_send() noexcept { messages_.begin_send({begin(), end()}); }
   bool send_now(int descriptor, asio::error_code& ec) noexcept {
-    ec.clear();
-    while (next_ < lined_up_) {
-      const std::size_t count =
-          detail::send_datagrams_now(descriptor, {headers_.data() + next_, lined_up_ - next_}, ec);
-      for (std::size_t index = next_; index < next_ + count; ++index) of(headers_[index]).bytes.release();
-      next_ += count;
-      sent_ += count;
-      if (!ec) continue;
-      if (ec == asio::error::would_block) return true;
-      if (ec == asio::error::bad_descriptor) return false;
-      of(headers_[next_++]).error = ec;
-      ec.clear();
-    }
-    return false;
-  }
-
-  udp_datagram& of(const ::mmsghdr& header) noexcept {
-    return datagrams_[static_cast<std::size_t>(header.msg_hdr.msg_iov - vectors_.data())];
+    return messages_.send_now(descriptor, {begin(), end()}, ec);
   }
 
   basic_pool<true>* shared_ = nullptr;  // one of the two
@@ -287,16 +261,14 @@ class udp_batch {
   std::size_t expected_ = 8;             // datagrams the next receive takes blocks for at first
   bool filled_ = false;                  // the last receive took as many as there is room for
   buffer granted_;                       // for the next receive
-  std::size_t lined_up_ = 0;             // headers of the send, of which
-  std::size_t next_ = 0;                 // these were tried
-  std::size_t sent_ = 0;                 // and these taken
   asio::error_code kept_error_;          // for the next receive
   int kept_descriptor_ = -1;             // whose it is
   std::uint32_t dropped_ = 0;            // what the socket had dropped when that was last asked
   std::uint64_t dropped_cookie_ = 0;     // which socket
   std::vector<udp_datagram> datagrams_;  // the first size_ are in use
-  std::vector<::iovec> vectors_;         // of the datagram of the same index
-  std::vector<::mmsghdr> headers_;       // receiving: of the datagram of the same index; sending: see lined_up_
+  detail::datagram_messages messages_;   // what they travel in
+  int coalesced_descriptor_ = -1;        // the socket that was asked to coalesce last
+  std::uint64_t refused_ = 0;            // times it would not
 };
 
 namespace detail {
@@ -324,6 +296,7 @@ class receive_batch_op : public associated_op<Socket, Handler> {
 
   static void start(receive_batch_op&& op) {
     op.batch_->forget();
+    op.batch_->prepare_receive(op.descriptor());
     if (op.batch_->expects_datagrams() && op.advance()) {
       op.settled_ = true;
       return call_later(op.io_object(), std::move(op));
@@ -384,7 +357,7 @@ class send_batch_op : public associated_op<Socket, Handler> {
       if (!ec_ && this->ended()) ec_ = asio::error::operation_aborted;
       if (!ec_ && batch_->send_now(this->descriptor(), ec_)) return wait(std::move(*this));
     }
-    this->complete(ec_, batch_->sent_);
+    this->complete(ec_, batch_->messages_.sent());
   }
 
  private:
@@ -417,6 +390,7 @@ struct initiate_batch {
 /// Gives back what the batch holds, waits for a datagram, and takes all that are there by then, as far as the
 /// batch and the pool's budget have room. Completes with (error_code, size_t):
 ///  - no error: the number of datagrams, batch.size(), at least 1. A datagram that brought no bytes is one, too;
+///    several in one block count once;
 ///  - no_buffer_space: datagrams are there, but the budget has no room for a block, or others wait for it
 ///    (async_acquire). They stay in the socket, and a later call gets them;
 ///  - operation_aborted: cancelled, or the socket was closed; or any other error of the socket, which may be
@@ -436,6 +410,8 @@ auto async_receive(asio::basic_datagram_socket<asio::ip::udp, Executor>& socket,
 ///    the others are sent all the same;
 ///  - operation_aborted: cancelled, or the socket was closed; or bad_descriptor.
 /// What was not sent stays in the batch with its bytes, and nothing else does: a second async_send sends the rest.
+/// Several datagrams in one block count once, when the last has been taken, and share one `error`, which the rest of
+/// them is left with.
 /// Terminal and partial cancellation end it, total cancellation does not.
 template <class Executor, class Token>
 auto async_send(asio::basic_datagram_socket<asio::ip::udp, Executor>& socket, udp_batch& batch, Token&& token) {

@@ -7,6 +7,8 @@
 #pragma once
 
 #include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 #include <asio/error.hpp>
 
@@ -14,6 +16,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 
@@ -70,6 +73,62 @@ inline std::uint64_t socket_cookie(int descriptor) noexcept {
   std::uint64_t cookie = 0;
   ::socklen_t bytes = sizeof(cookie);
   return ::getsockopt(descriptor, SOL_SOCKET, SO_COOKIE, &cookie, &bytes) == 0 ? cookie : 0;
+}
+
+/// What the kernel cuts one message into at most (UDP_MAX_SEGMENTS), and how large that may be over IPv4.
+inline constexpr std::size_t segments_per_message_max = 64;
+inline constexpr std::size_t message_bytes_max = 65'507;
+
+/// Room for what the system says beside a message. The size of segments takes 24 bytes; the rest is for options the
+/// program may have set.
+inline constexpr std::size_t segment_control_bytes = 128;
+
+/// Whether the kernel can cut what this socket sends (UDP_SEGMENT). One that cannot, before 4.18, ignores
+/// set_sent_segment_bytes() and sends one large datagram.
+inline bool knows_segments(int descriptor) noexcept {
+  int bytes_now = 0;
+  ::socklen_t length = sizeof(bytes_now);
+  return ::getsockopt(descriptor, IPPROTO_UDP, UDP_SEGMENT, &bytes_now, &length) == 0;
+}
+
+/// From now on a message that is received may be several datagrams of one peer (UDP_GRO). False where the system
+/// does not have it.
+inline bool receive_segments(int descriptor) noexcept {
+  const int on = 1;
+  return ::setsockopt(descriptor, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) == 0;
+}
+
+/// The size of each of the datagrams a received message is, but for the last; 0 where it is one.
+inline std::size_t received_segment_bytes(::msghdr& header) noexcept {
+  for (::cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
+    if (each->cmsg_level != IPPROTO_UDP || each->cmsg_type != UDP_GRO) continue;
+    int bytes = 0;
+    std::memcpy(&bytes, CMSG_DATA(each), sizeof(bytes));
+    return bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+  }
+  return 0;
+}
+
+/// Has the message that is to be sent cut into datagrams of `bytes`, and one of what is left. `room` must live as long.
+inline void set_sent_segment_bytes(::msghdr& header, std::span<std::byte, segment_control_bytes> room,
+                                   std::size_t bytes) noexcept {
+  const auto value = static_cast<std::uint16_t>(bytes);
+  header.msg_control = room.data();
+  header.msg_controllen = CMSG_SPACE(sizeof(value));
+  ::cmsghdr* const control = CMSG_FIRSTHDR(&header);
+  control->cmsg_level = IPPROTO_UDP;
+  control->cmsg_type = UDP_SEGMENT;
+  control->cmsg_len = CMSG_LEN(sizeof(value));
+  std::memcpy(CMSG_DATA(control), &value, sizeof(value));
+}
+
+/// Whether an error of such a message may be about the cutting: the datagrams are to be tried one by one.
+/// EINVAL: they are larger than the network allows; EIO: the way out cannot do checksums.
+inline bool concerns_segments(const asio::error_code& ec) noexcept {
+  for (const int each : {EINVAL, EMSGSIZE, EIO, EOPNOTSUPP, ENOPROTOOPT}) {
+    if (ec == asio::error_code(each, asio::error::get_system_category())) return true;
+  }
+  return false;
 }
 
 }  // namespace slabbuf::net::detail
