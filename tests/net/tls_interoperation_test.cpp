@@ -220,6 +220,7 @@ TEST_F(TlsInteroperation, ResumesSessionsOfTheOpensslProgram) {
       ASSERT_TRUE(handshake && !*handshake) << printed;
       EXPECT_EQ(SSL_session_reused(stream->native_handle()) != 0, keeps_or_offers == "-sess_in ") << printed;
       EXPECT_NE(printed.find("hello"), std::string::npos) << printed;
+      ASSERT_NE(files.read("session" + version), "") << "no ticket";
       stream.reset();
     }
   }
