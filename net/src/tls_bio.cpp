@@ -21,24 +21,25 @@ struct bio_owner {
 
 }  // namespace
 
-// What OpenSSL calls. Without an engine nobody is in a step: a program has called what it must not.
+// What OpenSSL calls. Without a step, a program has called what it must not.
 struct tls_bio_calls {
-  static tls_engine* engine_of(BIO* of) noexcept { return static_cast<tls_engine*>(BIO_get_data(of)); }
+  static tls_engine::step* step_of(BIO* of) noexcept { return static_cast<tls_engine::step*>(BIO_get_data(of)); }
 
   static int read(BIO* of, char* into, int count) noexcept {
     BIO_clear_retry_flags(of);
-    tls_engine* const engine = engine_of(of);
-    if (engine == nullptr) return -1;
-    const int received = engine->receive(reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(count));
+    tls_engine::step* const now = step_of(of);
+    if (now == nullptr) return -1;
+    const int received = now->engine.receive(*now, reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(count));
     if (received < 0) BIO_set_retry_read(of);
     return received;
   }
 
   static int write(BIO* of, const char* from, int count) noexcept {
     BIO_clear_retry_flags(of);
-    tls_engine* const engine = engine_of(of);
-    if (engine == nullptr) return -1;
-    const int taken = engine->transmit(reinterpret_cast<const std::byte*>(from), static_cast<std::size_t>(count));
+    tls_engine::step* const now = step_of(of);
+    if (now == nullptr) return -1;
+    const int taken =
+        now->engine.transmit(*now, reinterpret_cast<const std::byte*>(from), static_cast<std::size_t>(count));
     if (taken < 0) BIO_set_retry_write(of);
     return taken;
   }
@@ -75,20 +76,19 @@ BIO* tls_engine::bio::of_thread() noexcept {
   return of_this_thread;
 }
 
-tls_engine::step::step(tls_engine& engine, int descriptor) noexcept : ssl_(engine.ssl_), bio_(bio::of_thread()) {
-  engine.begin(descriptor);
+tls_engine::step::step(tls_engine& of, int opened) noexcept : engine(of), descriptor(opened), bio_(bio::of_thread()) {
   if (bio_ == nullptr) return;  // OpenSSL says that it has none
-  BIO_set_data(bio_, &engine);
-  if (SSL_get_rbio(ssl_) == bio_) return;
+  BIO_set_data(bio_, this);
+  if (SSL_get_rbio(engine.ssl_) == bio_) return;
   BIO_up_ref(bio_);  // and a second time by OpenSSL
-  SSL_set_bio(ssl_, bio_, bio_);
+  SSL_set_bio(engine.ssl_, bio_, bio_);
 }
 
 tls_engine::step::~step() {
   if (bio_ != nullptr) BIO_set_data(bio_, nullptr);
   // In a handshake OpenSSL puts another BIO before ours, and writes to ours who that is: not to be done when the
   // connection goes on, on another thread.
-  if (SSL_in_init(ssl_) != 0) SSL_set_bio(ssl_, nullptr, nullptr);
+  if (SSL_in_init(engine.ssl_) != 0) SSL_set_bio(engine.ssl_, nullptr, nullptr);
 }
 
 }  // namespace slabbuf::net::detail

@@ -10,6 +10,8 @@
 
 #include <openssl/bio.h>
 
+#include <cstdint>
+
 namespace slabbuf::net::detail {
 
 struct tls_engine::bio {
@@ -17,16 +19,27 @@ struct tls_engine::bio {
   static BIO* of_thread() noexcept;
 };
 
-/// A step of an engine: from here to the end of the scope, OpenSSL reads and writes `descriptor`.
+/// A step of an engine, and what it knows: from here to the end of the scope, OpenSSL reads and writes `descriptor`.
 class tls_engine::step {
  public:
-  step(tls_engine& engine, int descriptor) noexcept;
+  step(tls_engine& of, int opened) noexcept;
   step(const step&) = delete;
   step& operator=(const step&) = delete;
   ~step();
 
+  tls_engine& engine;
+  const int descriptor;
+  int input_error = 0;              // errno of the receive that failed; end_of_input
+  int output_error = 0;             // of the send
+  std::uint32_t gather_wanted = 0;  // ciphertext bytes that this step will gather
+  std::uint32_t received_bytes = 0;
+  bool may_receive = true;          // false: only what has been received
+  bool received_all_asked = false;  // the descriptor had as much as there was room for
+  bool gathers = false;             // more will follow: keep it
+  bool keeps_rest = false;          // what the socket does not take is kept; else, OpenSSL keeps it
+  bool blocked = false;             // the socket is full
+
  private:
-  SSL* ssl_;
   BIO* bio_;
 };
 

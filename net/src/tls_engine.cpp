@@ -90,33 +90,20 @@ void tls_engine::drop(slabbuf::detail::block_part& block) noexcept {
   block = {};
 }
 
-void tls_engine::begin(int descriptor) noexcept {
-  descriptor_ = descriptor;
-  input_error_ = 0;
-  output_error_ = 0;
-  gather_wanted_ = 0;
-  step_bytes_ = 0;
-  may_receive_ = true;
-  received_all_asked_ = false;
-  gathers_ = false;
-  keeps_rest_ = false;
-  blocked_ = false;
-}
-
-tls_result tls_engine::result_of(int returned) noexcept {
+tls_result tls_engine::result_of(const step& now, int returned) noexcept {
   const int status = SSL_get_error(ssl_, returned);
   switch (status) {
     case SSL_ERROR_NONE: return {};
     case SSL_ERROR_ZERO_RETURN: return {tls_status::end_of_stream};
     case SSL_ERROR_WANT_READ:
-      if (input_error_ == end_of_input) {
+      if (now.input_error == end_of_input) {
         const bool said_so = (SSL_get_shutdown(ssl_) & SSL_RECEIVED_SHUTDOWN) != 0;
         return {said_so ? tls_status::end_of_stream : tls_status::truncated};
       }
-      if (input_error_ != 0) return {tls_status::system, static_cast<std::uint32_t>(input_error_)};
+      if (now.input_error != 0) return {tls_status::system, static_cast<std::uint32_t>(now.input_error)};
       return {tls_status::want_read};
     case SSL_ERROR_WANT_WRITE:
-      if (output_error_ != 0) return {tls_status::system, static_cast<std::uint32_t>(output_error_)};
+      if (now.output_error != 0) return {tls_status::system, static_cast<std::uint32_t>(now.output_error)};
       return {tls_status::want_write};
     case SSL_ERROR_SSL: return {tls_status::openssl, next_error()};
     case SSL_ERROR_SYSCALL: {
@@ -127,24 +114,24 @@ tls_result tls_engine::result_of(int returned) noexcept {
   }
 }
 
-tls_result tls_engine::flush() noexcept {
-  if (gathered_.length != 0 && output_error_ == 0) send_behind(nullptr, 0);
-  if (output_error_ != 0) {
+tls_result tls_engine::flush(step& now) noexcept {
+  if (gathered_.length != 0 && now.output_error == 0) send_behind(now, nullptr, 0);
+  if (now.output_error != 0) {
     abandon_write();
-    return {tls_status::system, static_cast<std::uint32_t>(output_error_)};
+    return {tls_status::system, static_cast<std::uint32_t>(now.output_error)};
   }
   return {gathered_.length != 0 ? tls_status::want_write : tls_status::done};
 }
 
 tls_result tls_engine::handshake(int descriptor, bool is_server) noexcept {
-  const step now(*this, descriptor);
-  gathers_ = true;  // a flight leaves as a whole
-  keeps_rest_ = true;
-  gather_wanted_ = control_bytes_usual;
+  step now(*this, descriptor);
+  now.gathers = true;  // a flight leaves as a whole
+  now.keeps_rest = true;
+  now.gather_wanted = control_bytes_usual;
   forget_errors();
-  const tls_result result = result_of(is_server ? SSL_accept(ssl_) : SSL_connect(ssl_));
+  const tls_result result = result_of(now, is_server ? SSL_accept(ssl_) : SSL_connect(ssl_));
   // Whatever came of it: an alert is part of it.
-  const tls_result sent = flush();
+  const tls_result sent = flush(now);
   if (result.status != tls_status::done && result.status != tls_status::want_read) return result;
   if (result.status == tls_status::done) {
     barren_bytes_ = 0;
@@ -161,8 +148,8 @@ bool tls_engine::take_deferred(tls_result& result) noexcept {
 }
 
 // Of an SSL_read() or SSL_peek() that brought nothing.
-tls_result tls_engine::end_of_read(int returned) noexcept {
-  tls_result result = result_of(returned);
+tls_result tls_engine::end_of_read(const step& now, int returned) noexcept {
+  tls_result result = result_of(now, returned);
   input_over_ = result.status != tls_status::want_read && result.status != tls_status::want_write;
   if (input_over_) deferred_ = result;
   if (result.status == tls_status::want_read && barren_bytes_ > tls_barren_bytes_max)
@@ -173,28 +160,28 @@ tls_result tls_engine::end_of_read(int returned) noexcept {
 tls_result tls_engine::peek(int descriptor) noexcept {
   tls_result ended;
   if (take_deferred(ended)) return ended;
-  const step now(*this, descriptor);
-  keeps_rest_ = true;
+  step now(*this, descriptor);
+  now.keeps_rest = true;
   forget_errors();
   char byte = 0;
   const int returned = SSL_peek(ssl_, &byte, 1);
   OPENSSL_cleanse(&byte, 1);
-  return returned > 0 ? tls_result{} : end_of_read(returned);
+  return returned > 0 ? tls_result{} : end_of_read(now, returned);
 }
 
 tls_result tls_engine::read(int descriptor, std::span<const ::iovec> parts, std::size_t& bytes) noexcept {
   bytes = 0;
   tls_result ended;
   if (take_deferred(ended)) return ended;
-  const step now(*this, descriptor);
-  keeps_rest_ = true;
+  step now(*this, descriptor);
+  now.keeps_rest = true;
   for (const ::iovec& part : parts) {
     for (std::size_t filled = 0; filled != part.iov_len;) {
       const auto room = static_cast<int>(std::min<std::size_t>(part.iov_len - filled, INT32_MAX));
       forget_errors();
       const int returned = SSL_read(ssl_, static_cast<char*>(part.iov_base) + filled, room);
       if (returned <= 0) {
-        const tls_result result = end_of_read(returned);
+        const tls_result result = end_of_read(now, returned);
         if (bytes == 0) return result;
         if (result.status == tls_status::want_write) deferred_ = result;
         return {};
@@ -203,8 +190,8 @@ tls_result tls_engine::read(int descriptor, std::span<const ::iovec> parts, std:
       bytes += static_cast<std::size_t>(returned);
       barren_bytes_ = 0;
       // More, if it costs no system call or one that is likely to bring something.
-      if (!received_all_asked_ && SSL_has_pending(ssl_) == 0) return {};
-      may_receive_ = std::exchange(received_all_asked_, false);
+      if (!now.received_all_asked && SSL_has_pending(ssl_) == 0) return {};
+      now.may_receive = std::exchange(now.received_all_asked, false);
     }
   }
   return {};
@@ -234,10 +221,10 @@ std::span<const std::byte> tls_engine::next_record(std::span<const ::iovec> part
 }
 
 tls_result tls_engine::write(int descriptor, std::span<const ::iovec> parts, std::size_t& taken) noexcept {
-  const step now(*this, descriptor);
+  step now(*this, descriptor);
   if (abandoned_) return {tls_status::system, EPIPE};
   if (gathered_.length != 0) {
-    const tls_result sent = flush();
+    const tls_result sent = flush(now);
     if (sent.status != tls_status::done) return sent;
   }
   std::size_t total = 0;
@@ -249,15 +236,15 @@ tls_result tls_engine::write(int descriptor, std::span<const ::iovec> parts, std
     const std::span<const std::byte> record = next_record(parts, taken);
     const std::size_t count = retry_bytes_ != 0 ? retry_bytes_ : std::min(record.size(), step_end - taken);
     const std::size_t left = step_end - taken - count;
-    gathers_ = left != 0 && retry_bytes_ == 0 && !blocked_;
-    gather_wanted_ = static_cast<std::uint32_t>(
+    now.gathers = left != 0 && retry_bytes_ == 0 && !now.blocked;
+    now.gather_wanted = static_cast<std::uint32_t>(
         std::min(tls_gather_bytes_max, count + left + (left / tls_record_bytes_max + 1) * record_overhead_bytes -
                                            std::min(left, tls_record_bytes_max)));
     forget_errors();
     const int returned = SSL_write(ssl_, record.data(), static_cast<int>(count));
     if (returned <= 0) {
-      gathers_ = false;
-      const tls_result result = result_of(returned);
+      now.gathers = false;
+      const tls_result result = result_of(now, returned);
       // Before the handshake OpenSSL has taken nothing: the connection is as good as it was.
       if (SSL_in_before(ssl_) != 0) {
         drop(staged_);
@@ -270,16 +257,16 @@ tls_result tls_engine::write(int descriptor, std::span<const ::iovec> parts, std
     retry_bytes_ = 0;
     drop(staged_);
     taken += static_cast<std::size_t>(returned);
-    if (!gathers_) break;  // it has left, or a part of it is to leave first
+    if (!now.gathers) break;  // it has left, or a part of it is to leave first
   }
-  gathers_ = false;
-  return flush();
+  now.gathers = false;
+  return flush(now);
 }
 
 tls_result tls_engine::shutdown(int descriptor) noexcept {
-  const step now(*this, descriptor);
+  step now(*this, descriptor);
   if (abandoned_) return {tls_status::system, EPIPE};
-  keeps_rest_ = true;
+  now.keeps_rest = true;
   forget_errors();
   int returned = SSL_shutdown(ssl_);
   // 0: ours is on its way; the second call looks for the peer's.
@@ -287,8 +274,8 @@ tls_result tls_engine::shutdown(int descriptor) noexcept {
     forget_errors();
     returned = SSL_shutdown(ssl_);
   }
-  const tls_result result = result_of(returned);
-  const tls_result sent = flush();
+  const tls_result result = result_of(now, returned);
+  const tls_result sent = flush(now);
   if (result.status != tls_status::done && result.status != tls_status::want_read) return result;
   return sent.status != tls_status::done ? sent : result;
 }
@@ -302,8 +289,8 @@ void tls_engine::abandon_write() noexcept {
 }
 
 // True when it is kept, all of it.
-bool tls_engine::keep(const std::byte* from, std::size_t count) noexcept {
-  std::size_t wanted = std::min(std::max<std::size_t>(count, gather_wanted_), pool_->block_bytes_max());
+bool tls_engine::keep(const step& now, const std::byte* from, std::size_t count) noexcept {
+  std::size_t wanted = std::min(std::max<std::size_t>(count, now.gather_wanted), pool_->block_bytes_max());
   // Where the budget is short, a smaller one; none while others wait for the budget.
   while (gathered_.block == nullptr && wanted >= count && !pool_->has_waiters()) {
     gathered_ = slabbuf::detail::block_part::try_take(*pool_, wanted);
@@ -316,7 +303,7 @@ bool tls_engine::keep(const std::byte* from, std::size_t count) noexcept {
 }
 
 // Sends what is kept and, behind it, these. Returns how many of these the socket has taken.
-std::size_t tls_engine::send_behind(const std::byte* from, std::size_t count) noexcept {
+std::size_t tls_engine::send_behind(step& now, const std::byte* from, std::size_t count) noexcept {
   ::iovec parts[2];
   std::size_t used = 0;
   // The system's type knows no const; sending changes nothing.
@@ -328,16 +315,16 @@ std::size_t tls_engine::send_behind(const std::byte* from, std::size_t count) no
   ::ssize_t sent = 0;
   do {
     // A single part takes the shorter way through the kernel.
-    sent = used == 1 ? ::send(descriptor_, parts[0].iov_base, parts[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
-                     : ::sendmsg(descriptor_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    sent = used == 1 ? ::send(now.descriptor, parts[0].iov_base, parts[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                     : ::sendmsg(now.descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
   if (sent < 0) {
-    if (errno != EAGAIN && errno != EWOULDBLOCK) output_error_ = errno;
-    blocked_ = true;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) now.output_error = errno;
+    now.blocked = true;
     return 0;
   }
   auto left = static_cast<std::size_t>(sent);
-  blocked_ = left < gathered_.length + count;
+  now.blocked = left < gathered_.length + count;
   const std::size_t kept = std::min<std::size_t>(left, gathered_.length);
   gathered_.offset += static_cast<std::uint32_t>(kept);
   gathered_.length -= static_cast<std::uint32_t>(kept);
@@ -346,35 +333,35 @@ std::size_t tls_engine::send_behind(const std::byte* from, std::size_t count) no
   return left;
 }
 
-int tls_engine::transmit(const std::byte* from, std::size_t count) noexcept {
+int tls_engine::transmit(step& now, const std::byte* from, std::size_t count) noexcept {
   note_record_written(from + count, record_content::ciphertext);
-  if (output_error_ != 0) return -1;
-  if (gathers_ && keep(from, count)) return static_cast<int>(count);
+  if (now.output_error != 0) return -1;
+  if (now.gathers && keep(now, from, count)) return static_cast<int>(count);
   std::size_t taken = 0;
-  if (!blocked_) taken = send_behind(from, count);
-  if (taken < count && output_error_ == 0 && keeps_rest_ && keep(from + taken, count - taken)) taken = count;
+  if (!now.blocked) taken = send_behind(now, from, count);
+  if (taken < count && now.output_error == 0 && now.keeps_rest && keep(now, from + taken, count - taken)) taken = count;
   return taken != 0 ? static_cast<int>(taken) : -1;
 }
 
-int tls_engine::receive(std::byte* into, std::size_t count) noexcept {
-  if (!may_receive_ || input_error_ != 0 || step_bytes_ >= tls_receive_bytes_max) return -1;
+int tls_engine::receive(step& now, std::byte* into, std::size_t count) noexcept {
+  if (!now.may_receive || now.input_error != 0 || now.received_bytes >= tls_receive_bytes_max) return -1;
   ::ssize_t received = 0;
   do {
-    received = ::recv(descriptor_, into, count, MSG_DONTWAIT);
+    received = ::recv(now.descriptor, into, count, MSG_DONTWAIT);
   } while (received < 0 && errno == EINTR);
   if (received > 0) {
-    step_bytes_ += static_cast<std::uint32_t>(received);
+    now.received_bytes += static_cast<std::uint32_t>(received);
     barren_bytes_ += static_cast<std::uint32_t>(received);
     note_record_written(into + received, record_content::plaintext);
-    received_all_asked_ = static_cast<std::size_t>(received) == count;
+    now.received_all_asked = static_cast<std::size_t>(received) == count;
     return static_cast<int>(received);
   }
   if (received == 0) {
-    input_error_ = end_of_input;
+    now.input_error = end_of_input;
   } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-    may_receive_ = false;
+    now.may_receive = false;
   } else {
-    input_error_ = errno;
+    now.input_error = errno;
   }
   return -1;
 }

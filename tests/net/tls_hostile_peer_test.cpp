@@ -279,20 +279,58 @@ TEST_P(TlsHostilePeer, HalfARecordAndSilenceHoldNoBlock) {
   EXPECT_EQ(received, "");
 }
 
+// Whether it asks for the server's new keys each time, and reads them, or not.
 TEST(TlsHostileClient, IsGivenUpWhenItOnlyUpdatesItsKeys) {
+  for (const int kind : {SSL_KEY_UPDATE_NOT_REQUESTED, SSL_KEY_UPDATE_REQUESTED}) {
+    support::engine_pair pair;
+    std::string nothing;
+    tls_result result{tls_status::want_read};
+    std::size_t updates = 0;
+    while (result.status == tls_status::want_read && updates < 100'000) {
+      for (int burst = 0; burst < 100; ++burst, ++updates) {
+        ASSERT_EQ(SSL_key_update(pair.client.ssl(), kind), 1);
+        ASSERT_EQ(pair.client.handshake(pair.line.ends[1], false).status, tls_status::done);
+      }
+      result = support::engine_pair::read_all(pair.server, pair.line.ends[0], nothing);
+      EXPECT_EQ(support::engine_pair::read_all(pair.client, pair.line.ends[1], nothing).status, tls_status::want_read);
+    }
+    EXPECT_EQ(result.status, tls_status::unexpected);
+    EXPECT_LT(updates, tls_barren_bytes_max / 20);
+    EXPECT_EQ(pair.pool.stats().in_use, 0U);
+  }
+}
+
+// It asks for new keys again and again and takes none: the answers that find no room are not made.
+TEST(TlsHostileClient, WhoAsksForKeysAndReadsNoneIsWaitedForWithLittle) {
   support::engine_pair pair;
   std::string nothing;
   tls_result result{tls_status::want_read};
-  std::size_t updates = 0;
-  while (result.status == tls_status::want_read && updates < 100'000) {
-    for (int burst = 0; burst < 100; ++burst, ++updates) {
-      ASSERT_EQ(SSL_key_update(pair.client.ssl(), SSL_KEY_UPDATE_NOT_REQUESTED), 1);
-      ASSERT_EQ(pair.client.handshake(pair.line.ends[1], false).status, tls_status::done);
-    }
+  for (std::size_t updates = 0; result.status == tls_status::want_read && updates < 100'000; ++updates) {
+    ASSERT_EQ(SSL_key_update(pair.client.ssl(), SSL_KEY_UPDATE_REQUESTED), 1);
+    ASSERT_EQ(pair.client.handshake(pair.line.ends[1], false).status, tls_status::done);
     result = support::engine_pair::read_all(pair.server, pair.line.ends[0], nothing);
+    EXPECT_LE(pair.server.held_bytes(), 4096U);
   }
-  EXPECT_EQ(result.status, tls_status::unexpected);
-  EXPECT_LT(updates, tls_barren_bytes_max / 20);
+  EXPECT_EQ(result.status, tls_status::want_write);
+  EXPECT_GT(pair.server.held_bytes(), 0U) << "an answer waits for room";
+  // It goes on when the client reads.
+  EXPECT_EQ(support::engine_pair::read_all(pair.client, pair.line.ends[1], nothing).status, tls_status::want_read);
+  EXPECT_EQ(support::engine_pair::read_all(pair.server, pair.line.ends[0], nothing).status, tls_status::want_read);
+}
+
+// A second handshake on a connection that is up: it is refused, and the connection goes on.
+TEST(TlsHostileClient, GetsNoRenegotiation) {
+  support::engine_pair pair(TLS1_2_VERSION);
+  EXPECT_EQ(SSL_renegotiate(pair.server.ssl()), 0);
+  SSL_clear_options(pair.client.ssl(), SSL_OP_NO_RENEGOTIATION);
+  ASSERT_EQ(SSL_renegotiate(pair.client.ssl()), 1);
+  ASSERT_EQ(pair.client.handshake(pair.line.ends[1], false).status, tls_status::want_read);
+  std::string nothing;
+  EXPECT_EQ(support::engine_pair::read_all(pair.server, pair.line.ends[0], nothing).status, tls_status::want_read);
+  EXPECT_EQ(SSL_in_init(pair.server.ssl()), 0);
+  const tls_result refused = pair.client.handshake(pair.line.ends[1], false);
+  ASSERT_EQ(refused.status, tls_status::openssl);
+  EXPECT_EQ(ERR_GET_REASON(refused.code), SSL_R_NO_RENEGOTIATION);
   EXPECT_EQ(pair.pool.stats().in_use, 0U);
 }
 

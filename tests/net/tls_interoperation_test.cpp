@@ -112,6 +112,34 @@ class TlsInteroperation : public ::testing::Test {
     });
   }
   std::string port() const { return std::to_string(acceptor.local_endpoint().port()); }
+  // Where an s_server listens; 0 when it does not.
+  static unsigned short port_of(const support::running_command& server) {
+    unsigned found = 0;
+    std::array<char, 200> line;
+    while (found == 0 && std::fgets(line.data(), static_cast<int>(line.size()), server.get()) != nullptr)
+      static_cast<void>(std::sscanf(line.data(), "ACCEPT 127.0.0.1:%u", &found));
+    return static_cast<unsigned short>(found);
+  }
+  // What `s_server -rev` there makes of a line, over the stream, which is closed then; or what went wrong.
+  std::string ask_for_reverse(unsigned short port_there) {
+    std::string answer(6, '\0');
+    stream->next_layer().connect({asio::ip::address_v4::loopback(), port_there});
+    stream->async_handshake(asio::ssl::stream_base::client, [&](asio::error_code failed) {
+      if (failed) {
+        answer = failed.message();
+        return;
+      }
+      asio::async_write(*stream, asio::buffer("hello\n", 6), [&](asio::error_code, std::size_t) {
+        asio::async_read(*stream, asio::buffer(answer), [&](asio::error_code broken, std::size_t) {
+          if (broken) answer = broken.message();
+          stream->next_layer().close();
+        });
+      });
+    });
+    io.run();
+    io.restart();
+    return answer;
+  }
 
   // Runs the client while the server runs here.
   std::string run(const std::string& client) {
@@ -163,10 +191,7 @@ TEST_F(TlsInteroperation, IsAClientOfTheOpensslProgramWithEachCipher) {
   const support::running_command server =
       support::run_command("timeout 120 openssl s_server -accept 127.0.0.1:0 -naccept " + std::to_string(all.size()) +
                            " -rev -cert " + ec + " -key " + ec + " -dcert " + rsa + " -dkey " + rsa + " 2>/dev/null");
-  unsigned port_there = 0;
-  std::array<char, 200> line;
-  while (port_there == 0 && std::fgets(line.data(), static_cast<int>(line.size()), server.get()) != nullptr)
-    static_cast<void>(std::sscanf(line.data(), "ACCEPT 127.0.0.1:%u", &port_there));
+  const unsigned short port_there = port_of(server);
   ASSERT_NE(port_there, 0U);
 
   for (const cipher& each : all) {
@@ -176,26 +201,57 @@ TEST_F(TlsInteroperation, IsAClientOfTheOpensslProgramWithEachCipher) {
     ASSERT_EQ(
         each.is_tls13 ? SSL_set_ciphersuites(ssl, each.name.c_str()) : SSL_set_cipher_list(ssl, each.name.c_str()), 1);
     SSL_set_max_proto_version(ssl, each.is_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
-    stream->next_layer().connect({asio::ip::address_v4::loopback(), static_cast<unsigned short>(port_there)});
-    std::string answer(6, '\0');
-    ended.reset();
-    stream->async_handshake(asio::ssl::stream_base::client, [&](asio::error_code failed) {
-      ASSERT_FALSE(failed) << each.name << ": " << failed.message();
-      asio::async_write(*stream, asio::buffer("hello\n", 6), [&](asio::error_code, std::size_t) {
-        asio::async_read(*stream, asio::buffer(answer), [&](asio::error_code broken, std::size_t) {
-          ended = broken;
-          stream->next_layer().close();
-        });
-      });
-    });
-    io.run();
-    io.restart();
-    ASSERT_TRUE(ended && !*ended) << each.name;
-    EXPECT_EQ(answer, "olleh\n");
+    ASSERT_EQ(ask_for_reverse(port_there), "olleh\n") << each.name;
     EXPECT_EQ(SSL_get_cipher_name(ssl), each.name);
     stream.reset();
     EXPECT_EQ(pool.stats().in_use, 0U);
   }
+}
+
+TEST_F(TlsInteroperation, ResumesSessionsOfTheOpensslProgram) {
+  if (!can_run("openssl version")) GTEST_SKIP() << "the openssl program is not there";
+  ASSERT_TRUE(net::prepare_for_small_connections(server_context.native_handle()));
+  for (const std::string version : {"2", "3"}) {
+    for (const std::string keeps_or_offers : {"-sess_out ", "-sess_in "}) {
+      accept([this] { echo(true); });
+      const std::string printed = run("echo hello | timeout 60 openssl s_client -connect 127.0.0.1:" + port() +
+                                      " -CAfile " + files.path("authority.pem") + " -quiet -tls1_" + version + " " +
+                                      keeps_or_offers + files.path("session" + version) + " 2>&1");
+      ASSERT_TRUE(handshake && !*handshake) << printed;
+      EXPECT_EQ(SSL_session_reused(stream->native_handle()) != 0, keeps_or_offers == "-sess_in ") << printed;
+      EXPECT_NE(printed.find("hello"), std::string::npos) << printed;
+      ASSERT_NE(files.read("session" + version), "") << "no ticket";
+      stream.reset();
+    }
+  }
+}
+
+TEST_F(TlsInteroperation, ResumesItsSessionsWithTheOpensslProgram) {
+  if (!can_run("openssl version")) GTEST_SKIP() << "the openssl program is not there";
+  const certificate& own = support::server_certificate();
+  const std::string file = files.write("own.pem", own.chain_pem + own.key_pem);
+  const support::running_command server =
+      support::run_command("timeout 120 openssl s_server -accept 127.0.0.1:0 -naccept 4 -rev -cert " + file + " -key " +
+                           file + " 2>/dev/null");
+  const unsigned short port_there = port_of(server);
+  ASSERT_NE(port_there, 0U);
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    SSL_SESSION* kept = nullptr;
+    for (const bool is_again : {false, true}) {
+      stream.emplace(io, client_context, pool);
+      SSL* const ssl = stream->native_handle();
+      SSL_set_max_proto_version(ssl, version);
+      EXPECT_EQ(SSL_set_session(ssl, kept), 1);  // none, the first time
+      EXPECT_EQ(ask_for_reverse(port_there), "olleh\n");
+      EXPECT_EQ(SSL_session_reused(ssl) != 0, is_again) << version;
+      if (!is_again) kept = SSL_get1_session(ssl);
+      // Or OpenSSL takes the session for a bad one.
+      SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+      stream.reset();
+    }
+    SSL_SESSION_free(kept);
+  }
+  EXPECT_EQ(pool.stats().in_use, 0U);
 }
 
 TEST_F(TlsInteroperation, EchoesAHundredMebibytesToPythonBothWaysAtOnce) {
@@ -204,6 +260,7 @@ TEST_F(TlsInteroperation, EchoesAHundredMebibytesToPythonBothWaysAtOnce) {
 import os, socket, ssl, sys, threading
 context = ssl.create_default_context(cafile=sys.argv[2])
 context.set_alpn_protocols(['http/1.1'])
+context.maximum_version = ssl.TLSVersion[sys.argv[3]]
 data = os.urandom(100 << 20)
 with socket.create_connection(('127.0.0.1', int(sys.argv[1]))) as plain:
     with context.wrap_socket(plain, server_hostname='server.test') as tls:
@@ -219,10 +276,15 @@ with socket.create_connection(('127.0.0.1', int(sys.argv[1]))) as plain:
 )");
   const net::alpn_protocols protocols{"http/1.1"};
   protocols.accept(server_context.native_handle());
-  accept([this] { echo(false); });
-  EXPECT_EQ(run("timeout 120 python3 " + script + " " + port() + " " + files.path("authority.pem") + " 2>&1"),
-            "same TLSv1.3 http/1.1\n");
-  EXPECT_EQ(ended, asio::error::eof);
+  for (const std::string version : {"1.2", "1.3"}) {
+    accept([this] { echo(false); });
+    ended.reset();
+    EXPECT_EQ(run("timeout 120 python3 " + script + " " + port() + " " + files.path("authority.pem") + " TLSv1_" +
+                  version.substr(2) + " 2>&1"),
+              "same TLSv" + version + " http/1.1\n");
+    EXPECT_EQ(ended, asio::error::eof);
+    stream.reset();
+  }
 }
 
 TEST_F(TlsInteroperation, AnswersCurl) {

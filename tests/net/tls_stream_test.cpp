@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/net/tls_stream.hpp>
 
+#include <slabbuf/net/dynamic_chain.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/pool/concurrent_pool.hpp>
 #include <slabbuf/pool/local_pool.hpp>
@@ -119,11 +120,13 @@ TEST_P(TlsStream, HoldsNoBlockWhileIdle) {
   EXPECT_EQ(in_use(), 0U);
 }
 
-// 20 MiB each way at once, in pieces whose sizes fit neither records nor blocks.
+// 100 MiB each way at once, in pieces whose sizes fit neither records nor blocks.
 TEST_P(TlsStream, CarriesMuchInBothDirectionsAtOnce) {
-  constexpr std::size_t total = std::size_t{20} << 20;
-  const std::string from_client = pattern(total, 1);
-  const std::string from_server = pattern(total, 2);
+  constexpr std::size_t total = std::size_t{100} << 20;
+  constexpr std::size_t apart = 54'321;  // what goes one way is nowhere what goes the other
+  const std::string bytes_of_both = pattern(total + apart, 1);
+  const std::string_view from_client(bytes_of_both.data(), total);
+  const std::string_view from_server(bytes_of_both.data() + apart, total);
   std::string at_server(total, '\0');
   std::string at_client(total, '\0');
   int done = 0;
@@ -186,6 +189,35 @@ TEST_P(TlsStream, WritesChainsAndReadsMessages) {
   run_until([&] { return got.has_value(); });
   EXPECT_EQ(*got, 5U);
   received.clear();
+  EXPECT_EQ(in_use(), 0U);
+}
+
+TEST_P(TlsStream, AsiosReadUntilTakesIt) {
+  std::optional<std::size_t> sent, got;
+  asio::async_write(pair.client, asio::buffer("one\r\ntwo\r\n", 10), [&](asio::error_code ec, std::size_t count) {
+    EXPECT_FALSE(ec) << ec.message();
+    sent = count;
+  });
+  std::string text;
+  asio::async_read_until(pair.server, asio::dynamic_buffer(text), "\r\n", [&](asio::error_code ec, std::size_t count) {
+    EXPECT_FALSE(ec) << ec.message();
+    got = count;
+  });
+  run_until([&] { return sent && got; });
+  EXPECT_EQ(*got, 5U);
+  EXPECT_EQ(text.substr(0, *got), "one\r\n");
+
+  buffer_chain chain;
+  chain.append_copy(pool, std::as_bytes(std::span(text).subspan(*got)));
+  got.reset();
+  asio::async_read_until(pair.server, net::dynamic_chain(chain, pool), "\r\n",
+                         [&](asio::error_code ec, std::size_t count) {
+                           EXPECT_FALSE(ec) << ec.message();
+                           got = count;
+                         });
+  run_until([&] { return got.has_value(); });
+  EXPECT_EQ(*got, 5U);
+  chain.clear();
   EXPECT_EQ(in_use(), 0U);
 }
 

@@ -101,43 +101,30 @@ class tls_engine {
 
  private:
   struct bio;
-  class step;
+  class step;                   // apart, because an idle connection needs none of it: tls_bio.hpp
   friend struct tls_bio_calls;  // what OpenSSL calls
 
-  void begin(int descriptor) noexcept;
-  tls_result result_of(int returned) noexcept;
-  tls_result end_of_read(int returned) noexcept;
+  tls_result result_of(const step& now, int returned) noexcept;
+  tls_result end_of_read(const step& now, int returned) noexcept;
   bool take_deferred(tls_result& result) noexcept;
-  tls_result flush() noexcept;
+  tls_result flush(step& now) noexcept;
   std::span<const std::byte> next_record(std::span<const ::iovec> parts, std::size_t position) noexcept;
-  bool keep(const std::byte* from, std::size_t count) noexcept;
-  std::size_t send_behind(const std::byte* from, std::size_t count) noexcept;
+  bool keep(const step& now, const std::byte* from, std::size_t count) noexcept;
+  std::size_t send_behind(step& now, const std::byte* from, std::size_t count) noexcept;
   void drop(slabbuf::detail::block_part& block) noexcept;
 
-  int receive(std::byte* into, std::size_t count) noexcept;
-  int transmit(const std::byte* from, std::size_t count) noexcept;
+  int receive(step& now, std::byte* into, std::size_t count) noexcept;
+  int transmit(step& now, const std::byte* from, std::size_t count) noexcept;
 
   SSL* ssl_;
   slabbuf::detail::pool_core* pool_;
   slabbuf::detail::block_part gathered_{};  // ciphertext to be sent before anything else
   slabbuf::detail::block_part staged_{};    // plaintext of one record, from several small parts
-  tls_result deferred_;              // what a read that brought bytes met after them; for ever, if it ends the input
-  std::uint32_t barren_bytes_ = 0;   // received since there was plaintext
-  std::uint32_t retry_bytes_ = 0;    // plaintext of the record that OpenSSL has taken and not yet sent
-  std::uint32_t gather_wanted_ = 0;  // ciphertext bytes that this step will gather
-  bool abandoned_ = false;           // see abandon_write()
-  bool input_over_ = false;          // nothing more will come: a read need not wait for it
-
-  // Of the step under way.
-  int descriptor_ = -1;
-  int input_error_ = 0;              // errno of the receive that failed; end_of_input
-  int output_error_ = 0;             // of the send
-  std::uint32_t step_bytes_ = 0;     // received
-  bool may_receive_ = true;          // false: only what has been received
-  bool received_all_asked_ = false;  // the descriptor had as much as there was room for
-  bool gathers_ = false;             // more will follow: keep it
-  bool keeps_rest_ = false;          // what the socket does not take is kept; else, OpenSSL keeps it
-  bool blocked_ = false;             // the socket is full
+  tls_result deferred_;             // what a read that brought bytes met after them; for ever, if it ends the input
+  std::uint32_t barren_bytes_ = 0;  // received since there was plaintext
+  std::uint32_t retry_bytes_ = 0;   // plaintext of the record that OpenSSL has taken and not yet sent
+  bool abandoned_ = false;          // see abandon_write()
+  bool input_over_ = false;         // nothing more will come: a read need not wait for it
 };
 
 }  // namespace slabbuf::net::detail
