@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 
