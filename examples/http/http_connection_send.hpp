@@ -30,7 +30,7 @@
 namespace slabbuf::examples {
 
 // Parts of a file as large as this are sent by the system, where there is no TLS; smaller ones cost less as bytes in a
-// block, behind the head (bench/files).
+// block, behind the head (bench/net/send_file_bench.cpp).
 inline constexpr std::uint64_t send_file_bytes_least = std::uint64_t{64} << 10;
 inline constexpr std::size_t output_bytes_max = std::size_t{128} << 10;
 // As much where the budget is short: whoever reads slowly keeps no more, and over TLS twice that.
