@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 
@@ -89,6 +90,8 @@ int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoi
   raise_descriptor_limit();
   // A file that may not grow any more is an error of the write, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
+  // Nor is a peer that has gone.
+  slabbuf::net::ignore_sigpipe();
   // Before OpenSSL does anything.
   slabbuf::concurrent_pool* const openssl_memory =
       options.certificate ? &slabbuf::net::install_openssl_allocator() : nullptr;
@@ -116,6 +119,8 @@ int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoi
     spdlog::info("serving as user {}", user);
     service.warn_unless_certificate_is_readable();
   }
+  if (options.uploads.writable && ::access(options.root.c_str(), W_OK) != 0)
+    spdlog::warn("'{}' cannot be written by this user: uploads into it will be refused", options.root);
   drain = [&] { service.drain(); };
   reload = [&] { service.reload_certificate(); };
   const decay_timer decay(signal_context, service.buffers());

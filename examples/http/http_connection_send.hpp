@@ -30,10 +30,8 @@
 namespace slabbuf::examples {
 
 // Parts of a file as large as this are sent by the system, where there is no TLS; smaller ones cost less as bytes in a
-// block, behind the head (bench/files).
+// block, behind the head (bench/net/send_file_bench.cpp).
 inline constexpr std::uint64_t send_file_bytes_least = std::uint64_t{64} << 10;
-// Looked for in memory and sent at once; then others have their turn.
-inline constexpr std::uint64_t send_file_bytes_max = std::uint64_t{1} << 20;
 inline constexpr std::size_t output_bytes_max = std::size_t{128} << 10;
 // As much where the budget is short: whoever reads slowly keeps no more, and over TLS twice that.
 inline constexpr std::size_t output_bytes_when_short = std::size_t{16} << 10;
@@ -114,8 +112,8 @@ void http_connection<Stream>::send(pointer self) {
 template <class Stream>
 auto http_connection<Stream>::send_output() -> sent {
   active& now = *current();
-  // A head alone would be a packet of its own, and wake the peer up for it.
-  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (next_is_sent_by_system() ? MSG_MORE : 0);
+  // Not MSG_MORE, where the system sends what follows: a head that is a packet of its own wakes the peer up, which
+  // takes the file then while it is sent; the server's processor has less to do (bench/README.md).
   while (now.output) {
     const std::size_t left = now.output.size() - now.output_from;
     if (left == 0) {
@@ -123,8 +121,8 @@ auto http_connection<Stream>::send_output() -> sent {
       now.output_from = 0;
       break;
     }
-    const ::ssize_t taken =
-        ::send(socket().native_handle(), std::as_const(now.output).data() + now.output_from, left, flags);
+    const ::ssize_t taken = ::send(socket().native_handle(), std::as_const(now.output).data() + now.output_from, left,
+                                   MSG_DONTWAIT | MSG_NOSIGNAL);
     if (taken < 0) {
       if (errno == EINTR) continue;
       return errno == EAGAIN ? sent::blocked : sent::failed;
@@ -155,7 +153,9 @@ template <class Stream>
 void http_connection<Stream>::send_file_part(pointer self) {
   http_connection& connection = *self;
   http_body& body = connection.current()->response.body;
-  const auto count = static_cast<std::size_t>(std::min(body.next_count(), send_file_bytes_max));
+  // Looked for in memory and sent at once, up to where the next part begins; then others have their turn.
+  const std::uint64_t part_left = http_file::part_bytes - body.next_offset() % http_file::part_bytes;
+  const auto count = static_cast<std::size_t>(std::min(body.next_count(), part_left));
   body.file()->is_warm(body.next_offset(), count) ? send_warm_part(std::move(self), count)
                                                   : warm_cold(std::move(self), count);
 }

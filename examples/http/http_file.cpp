@@ -9,12 +9,18 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <ctime>
 
 namespace slabbuf::examples {
 namespace {
 
 // What the system reads ahead at once: where its first page is, the rest is, or is on its way.
 constexpr std::uint64_t probe_every_bytes = std::uint64_t{128} << 10;
+
+// Of the first 4 GiB of a file it is remembered, in 16 KiB: more would be probed each time.
+constexpr std::uint64_t remembered_parts_max = 4096;
+// The system would have to read as much as it caches in so short a time to take a part back.
+constexpr std::uint32_t remembered_ms = 250;
 
 bool is_memory(int descriptor) noexcept {
   struct ::statfs system {};
@@ -27,6 +33,12 @@ bool is_memory(int descriptor) noexcept {
 void unique_descriptor::reset() noexcept {
   if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
 }
+
+http_file::http_file(unique_descriptor descriptor, std::uint64_t size)
+    : descriptor_(std::move(descriptor)),
+      size_(size),
+      warm_at_ms_(static_cast<std::size_t>(
+          std::min(size / part_bytes + (size % part_bytes != 0 ? 1 : 0), remembered_parts_max))) {}
 
 std::ptrdiff_t http_file::read_without_waiting(std::span<std::byte> into, std::uint64_t offset) const noexcept {
   const ::iovec part{into.data(), into.size()};
@@ -68,8 +80,27 @@ http_file::read_status http_file::read(std::span<std::byte> into, std::uint64_t 
   return read_status::all;
 }
 
+std::uint32_t http_file::now_ms() const noexcept {
+  ::timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);  // no system call, and fine enough
+  return static_cast<std::uint32_t>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
+}
+
 bool http_file::is_warm(std::uint64_t offset, std::uint64_t count) const noexcept {
   if (probing_.load(std::memory_order_relaxed) == probing::needless) return true;
+  const std::uint64_t index = offset / part_bytes;
+  if (index >= warm_at_ms_.size() || offset % part_bytes + count > part_bytes) return probe(offset, count);
+  std::atomic<std::uint32_t>& warm_at_ms = warm_at_ms_[static_cast<std::size_t>(index)];
+  const std::uint32_t now = std::max(now_ms(), std::uint32_t{1});  // 0 is never
+  const std::uint32_t before = warm_at_ms.load(std::memory_order_relaxed);
+  if (before != 0 && now - before < remembered_ms) return true;
+  if (!probe(offset, count)) return false;
+  const bool whole = offset % part_bytes == 0 && offset + count >= std::min(offset + part_bytes, size_);
+  if (whole) warm_at_ms.store(now, std::memory_order_relaxed);
+  return true;
+}
+
+bool http_file::probe(std::uint64_t offset, std::uint64_t count) const noexcept {
   std::array<std::byte, 1> byte{};
   for (std::uint64_t at = offset; at < offset + count; at += probe_every_bytes) {
     if (read_now(byte, at) == read_status::cold) return false;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <utility>
+#include <vector>
 
 namespace slabbuf::examples {
 
@@ -34,7 +35,11 @@ class unique_descriptor {
 
 class http_file {
  public:
-  explicit http_file(unique_descriptor descriptor) noexcept : descriptor_(std::move(descriptor)) {}
+  /// What is_warm() remembers something of, when it is asked for one as a whole.
+  static constexpr std::uint64_t part_bytes = std::uint64_t{1} << 20;
+
+  /// Of so many bytes, if that is known. Throws std::bad_alloc.
+  explicit http_file(unique_descriptor descriptor, std::uint64_t size = 0);
   http_file(const http_file&) = delete;
   http_file& operator=(const http_file&) = delete;
   virtual ~http_file() = default;
@@ -50,9 +55,11 @@ class http_file {
   /// The same, waiting as long as it takes: not on a thread that serves connections.
   read_status read(std::span<std::byte> into, std::uint64_t offset) const noexcept;
 
-  /// Whether these bytes seem to be in memory, so that sendfile(2) does not wait. Probes every 128 KiB and the last
-  /// byte: the system reads ahead as much. Where the system cannot say, they never seem to: what has been warmed is to
-  /// be sent without asking again.
+  /// Whether these bytes seem to be in memory, so that sendfile(2) does not wait. Probes the first of each 128 KiB:
+  /// the system reads ahead as much. Where the system cannot say, they never seem to: what has been warmed is to
+  /// be sent without asking again. A part that was in memory counts as still there for a quarter of a second: the
+  /// system takes back first what nobody has used for longest, and a file that many ask for is not probed for each of
+  /// them.
   bool is_warm(std::uint64_t offset, std::uint64_t count) const noexcept;
 
   /// Brings these bytes into memory, waiting as long as it takes.
@@ -62,6 +69,9 @@ class http_file {
   /// preadv2(2) with RWF_NOWAIT, which file systems may not have: -1 and EOPNOTSUPP. A seam for tests.
   virtual std::ptrdiff_t read_without_waiting(std::span<std::byte> into, std::uint64_t offset) const noexcept;
 
+  /// Milliseconds on a clock that does not go back. A seam for tests.
+  virtual std::uint32_t now_ms() const noexcept;
+
  private:
   // Learnt from the first read.
   enum class probing : std::uint8_t {
@@ -70,8 +80,13 @@ class http_file {
     impossible,  // it cannot say what is in memory: everything counts as cold
   };
 
+  bool probe(std::uint64_t offset, std::uint64_t count) const noexcept;
+
   unique_descriptor descriptor_;
+  const std::uint64_t size_;
   mutable std::atomic<probing> probing_{probing::works};
+  // When the parts were last found in memory, 0 if never. Relaxed: a time says all there is to know.
+  mutable std::vector<std::atomic<std::uint32_t>> warm_at_ms_;
 };
 
 }  // namespace slabbuf::examples

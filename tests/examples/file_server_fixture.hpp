@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <asio/ip/tcp.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <optional>
@@ -20,15 +21,21 @@
 
 namespace slabbuf::support {
 
-/// Serves `root` on a free port. As root it stays root: the directory is its own.
+/// Serves `root` on a free port. As root it stays root, unless `options` name another --user: the directory is its own.
+/// `environment` is "NAME=VALUE", for it alone.
 class file_server {
  public:
   explicit file_server(const std::string& root, std::vector<std::string> options = {},
-                       std::optional<child_process::limited> resource = std::nullopt)
+                       std::optional<child_process::limited> resource = std::nullopt,
+                       const std::vector<std::string>& environment = {})
       : child_(
             [&] {
-              std::vector<std::string> all{FILE_SERVER, "--root", root,     "--http", "127.0.0.1:0",
-                                           "--user",    "root",   "--host", "test"};
+              std::vector<std::string> all;
+              if (!environment.empty()) all.emplace_back("/usr/bin/env");
+              all.insert(all.end(), environment.begin(), environment.end());
+              all.insert(all.end(), {FILE_SERVER, "--root", root, "--http", "127.0.0.1:0", "--host", "test"});
+              if (std::find(options.begin(), options.end(), "--user") == options.end())
+                all.insert(all.end(), {"--user", "root"});
               all.insert(all.end(), options.begin(), options.end());
               return all;
             }(),

@@ -2,12 +2,15 @@
 // What clients try that mean harm: requests hidden behind others, bytes that come or go as slowly as they may, hosts
 // that are somebody else's.
 #include <poll.h>
+#include <nlohmann/json.hpp>
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -148,6 +151,48 @@ TEST_F(FileServerHostile, TakesNoUploadThatComesByteByByte) {
     EXPECT_TRUE(client.ends());
   }
   EXPECT_FALSE(std::filesystem::exists(files.path("file")));
+  server.stop();
+}
+
+TEST_F(FileServerHostile, HoldsAtMostOneBlockForASlowClient) {
+  file_server server(files.path(""), {"--threads", "1", "--writable", "--admin", "127.0.0.1:0"});
+  const asio::ip::tcp::endpoint admin(asio::ip::address_v4::loopback(), support::read_port(server.child(), "admin"));
+  const auto blocks_in_use = [&] {
+    const auto stats = nlohmann::json::parse(http_client(admin).ask("GET /stats").body);
+    return stats.at("pools").at(0).at("in_use").get<std::size_t>();
+  };
+  const auto until = [](const auto& condition) {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!condition() && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+    return condition();
+  };
+  constexpr std::size_t count = 20;
+  std::deque<http_client> heads;
+  for (std::size_t index = 0; index < count; ++index) {
+    heads.emplace_back(server.endpoint());
+    heads.back().send("GET / HTTP/1.1\r\n" + host + "A: ");
+  }
+  EXPECT_TRUE(until([&] { return blocks_in_use() == count; })) << blocks_in_use();
+  // Longer than the first block is.
+  for (http_client& each : heads) each.send(std::string(5000, 'a'));
+  EXPECT_EQ(server.ask("GET /none").status, 404) << "all of it has been looked at";
+  EXPECT_EQ(blocks_in_use(), count);
+  heads.clear();
+  EXPECT_TRUE(until([&] { return blocks_in_use() == 0; })) << blocks_in_use();
+  // Whose bytes have come is waited for with nothing.
+  std::deque<http_client> bodies;
+  for (std::size_t index = 0; index < count; ++index) {
+    bodies.emplace_back(server.endpoint());
+    bodies.back().send("PUT /file HTTP/1.1\r\n" + host + "Content-Length: 100000\r\n\r\n" + std::string(50'000, 'b'));
+  }
+  const auto bytes_kept = [&] {
+    std::uintmax_t bytes = 0;
+    for (const auto& each : std::filesystem::directory_iterator(files.path(""))) bytes += each.file_size();
+    return bytes;
+  };
+  EXPECT_TRUE(until([&] { return bytes_kept() == count * 50'000; })) << bytes_kept();
+  EXPECT_TRUE(until([&] { return blocks_in_use() == 0; })) << blocks_in_use();
+  bodies.clear();
   server.stop();
 }
 

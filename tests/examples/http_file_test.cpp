@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Files as answers: on file systems that cannot say what is in memory, or forget it at once.
+// Files as answers: on file systems that cannot say what is in memory, or forget it at once; what is remembered of
+// that; disks that do not answer.
 #include "http/http_file.hpp"
 
 #include "http/blocking_threads.hpp"
@@ -15,9 +16,14 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <future>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace slabbuf::examples {
 namespace {
@@ -55,6 +61,67 @@ TEST(HttpFile, RemembersThatItCannotBeProbed) {
   EXPECT_EQ(bytes[1], std::byte{'E'});
 }
 
+// In memory until it is said to be no more, by a clock that is set.
+class clocked_file final : public http_file {
+ public:
+  clocked_file(unique_descriptor descriptor, std::uint64_t size) : http_file(std::move(descriptor), size) {}
+
+  // Whether these bytes seem to be in memory, and how often that was asked for.
+  std::pair<bool, int> ask(std::uint64_t offset, std::uint64_t count) const {
+    probes_ = 0;
+    const bool warm = is_warm(offset, count);
+    return {warm, probes_};
+  }
+
+  std::uint32_t now = 0;
+  bool is_in_memory = true;
+
+ private:
+  std::ptrdiff_t read_without_waiting(std::span<std::byte> into, std::uint64_t) const noexcept override {
+    ++probes_;
+    if (is_in_memory) return static_cast<std::ptrdiff_t>(into.size());
+    errno = EAGAIN;
+    return -1;
+  }
+  std::uint32_t now_ms() const noexcept override { return now; }
+
+  mutable int probes_ = 0;
+};
+
+constexpr std::uint64_t part = http_file::part_bytes;
+
+TEST(HttpFile, IsNotProbedAgainSoSoon) {
+  for (const std::uint32_t start : {0U, 1000U, UINT32_MAX - 100}) {
+    SCOPED_TRACE(start);
+    clocked_file file(opened("/proc/self/exe"), 3 * part + 5000);
+    file.now = start;
+    EXPECT_EQ(file.ask(part, part), std::pair(true, 8));
+    file.is_in_memory = false;  // and nobody looks, for a quarter of a second
+    EXPECT_EQ(file.ask(part, part), std::pair(true, 0));
+    EXPECT_EQ(file.ask(part + 7, 100), std::pair(true, 0)) << "a piece of it";
+    file.now += 200;
+    EXPECT_EQ(file.ask(part, part), std::pair(true, 0));
+    file.now += 100;
+    EXPECT_EQ(file.ask(part, part), std::pair(false, 1));
+    EXPECT_EQ(file.ask(part, part), std::pair(false, 1)) << "what is not there is asked for each time";
+  }
+}
+
+TEST(HttpFile, RemembersWholePartsAndNoOthers) {
+  clocked_file file(opened("/proc/self/exe"), 3 * part + 5000);
+  file.now = 1000;
+  EXPECT_EQ(file.ask(0, part - 1), std::pair(true, 8));
+  EXPECT_EQ(file.ask(0, part), std::pair(true, 8)) << "the last byte was not asked for";
+  EXPECT_EQ(file.ask(part + 1, part - 1), std::pair(true, 8));
+  EXPECT_EQ(file.ask(part, part), std::pair(true, 8)) << "nor the first";
+  EXPECT_EQ(file.ask(part, part + 1), std::pair(true, 9)) << "of two parts";
+  EXPECT_EQ(file.ask(3 * part, 5000), std::pair(true, 1));
+  EXPECT_EQ(file.ask(3 * part, 5000), std::pair(true, 0)) << "the last part is as long as the file has it";
+  const clocked_file of_any_size(opened("/proc/self/exe"), 0);
+  EXPECT_EQ(of_any_size.ask(0, part), std::pair(true, 8));
+  EXPECT_EQ(of_any_size.ask(0, part), std::pair(true, 8));
+}
+
 class one_file final : public http_handler {
  public:
   one_file(std::shared_ptr<const http_file> file, std::uint64_t size) : file_(std::move(file)), size_(size) {}
@@ -66,6 +133,23 @@ class one_file final : public http_handler {
 
  private:
   const std::shared_ptr<const http_file> file_;
+  const std::uint64_t size_;
+};
+
+// The one file for this target, the other for all others.
+class chosen_file final : public http_handler {
+ public:
+  chosen_file(std::shared_ptr<const http_file> cold, std::shared_ptr<const http_file> warm, std::uint64_t size)
+      : cold_(std::move(cold)), warm_(std::move(warm)), size_(size) {}
+
+  void handle(http_exchange_ptr exchange) override {
+    exchange->response().body = http_body(exchange->request().target() == "/cold" ? cold_ : warm_, 0, size_);
+    http_exchange::respond(std::move(exchange));
+  }
+
+ private:
+  const std::shared_ptr<const http_file> cold_;
+  const std::shared_ptr<const http_file> warm_;
   const std::uint64_t size_;
 };
 
@@ -95,6 +179,39 @@ TEST(HttpFile, IsSentWhateverTheSystemSaysOfIt) {
       serving.join();
     }
   }
+}
+
+// One thread serves, one waits for disks; that one is kept busy, as by a disk that does not answer.
+TEST(HttpFile, ThatIsNotInMemoryKeepsNobodyElseWaiting) {
+  const support::temporary_files files;
+  const std::string content(3'000'000, 'x');
+  const auto cold = std::make_shared<const unready_file>(opened(files.write("cold", content)), EAGAIN);
+  const auto warm = std::make_shared<const http_file>(opened(files.write("warm", content)));
+  concurrent_pool pool;
+  blocking_threads threads(1);
+  http_options options;
+  options.plain.emplace(asio::ip::address_v4::loopback(), std::uint16_t{0});
+  http_server server(options, pool, threads,
+                     [&](asio::io_context&) { return std::make_unique<chosen_file>(cold, warm, content.size()); });
+  server.start();
+  std::thread serving([&] { server.run(); });
+  std::promise<void> answer_of_the_disk;
+  asio::io_context home;
+  threads.run(
+      home, [&] { return answer_of_the_disk.get_future().get(), true; }, [](const std::exception_ptr&, bool) {});
+  {
+    support::http_client first(*server.plain_endpoint());
+    first.send("GET /cold HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    support::http_client second(*server.plain_endpoint());
+    // Twice, so that the first one's request has been met in between.
+    for (int turn = 0; turn < 2; ++turn) EXPECT_TRUE(second.ask("GET /warm").body == content);
+    EXPECT_GE(cold->probes(), 1) << "it has been found not to be there";
+    answer_of_the_disk.set_value();
+    EXPECT_TRUE(first.receive().body == content);
+  }
+  home.run();
+  server.drain();
+  serving.join();
 }
 
 }  // namespace

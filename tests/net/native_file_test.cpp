@@ -264,6 +264,18 @@ TEST_F(NativeFileSignal, ABlockerLeavesWhatWasPending) {
   EXPECT_EQ(delivered, 0);
 }
 
+// Nothing is kept from a program that says it ignores the signal: one that lied would get it.
+TEST_F(NativeFileSignal, IsLeftToAProgramThatIgnoresIt) {
+  sigpipe_is_ignored = true;
+  send_to_nobody();
+  EXPECT_EQ(delivered, 1);
+  ::signal(SIGPIPE, SIG_IGN);
+  send_to_nobody();
+  EXPECT_EQ(delivered, 1);
+  EXPECT_FALSE(is_blocked());
+  sigpipe_is_ignored = false;
+}
+
 // What is expected need not come: nobody waits for it, and the error of the call that was guarded stays.
 TEST_F(NativeFileSignal, ABlockerKeepsErrno) {
   for (const bool is_expected : {false, true}) {

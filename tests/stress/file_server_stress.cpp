@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Many clients, little memory: each gets every byte, the pool stays within its budget, the process stays small.
+// Many clients, little memory, large files: each gets every byte, the pool stays within its budget, the process stays
+// small.
 #include "support/tls_certificates.hpp"
 
 #include <gtest/gtest.h>
@@ -14,8 +15,10 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -124,6 +127,50 @@ TEST_F(FileServerStress, GivesTwoThousandClientsEveryByteWithinItsBudget) {
   const double most = high_water_mib(server.stop());
   EXPECT_GT(most, 0);
   EXPECT_LE(most, 16);
+}
+
+// A file of holes: it takes no room on the disk.
+TEST_F(FileServerStress, SendsEveryByteOfAFileLargerThanFourGibibytes) {
+  constexpr std::uint64_t size = (std::uint64_t{4} << 30) + 12'345;
+  constexpr std::uint64_t at = (std::uint64_t{4} << 30) - 3;  // over the end of what 32 bits count
+  files.write("large", "");
+  std::filesystem::resize_file(files.path("large"), size);
+  {
+    std::fstream file(files.path("large"), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(at));
+    file << "needle";
+  }
+  file_server server(files.path(""), {"--budget", "1MiB"});
+  asio::io_context context;
+  tcp::socket socket(context);
+  socket.connect(server.endpoint());
+  asio::write(socket, asio::buffer(std::string("GET /large HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")));
+  std::string head;
+  const std::size_t head_bytes = asio::read_until(socket, asio::dynamic_buffer(head), "\r\n\r\n");
+  EXPECT_NE(head.find("Content-Length: 4294979641\r\n"), std::string::npos) << head;
+  std::uint64_t received = head.size() - head_bytes;
+  EXPECT_EQ(head.find_first_not_of('\0', head_bytes), std::string::npos);
+  std::vector<char> piece(std::size_t{1} << 20);
+  const std::vector<char> zeros(piece.size());
+  std::string other;  // what is not zero
+  asio::error_code ec;
+  while (!ec) {
+    const std::size_t got = socket.read_some(asio::buffer(piece), ec);
+    if (std::memcmp(piece.data(), zeros.data(), got) != 0) {
+      for (std::size_t index = 0; index < got; ++index) {
+        if (piece[index] == '\0') continue;
+        if (other.empty()) {
+          EXPECT_EQ(received + index, at);
+        }
+        other += piece[index];
+      }
+    }
+    received += got;
+  }
+  EXPECT_EQ(ec, asio::error::eof);
+  EXPECT_EQ(received, size);
+  EXPECT_EQ(other, "needle");
+  server.stop();
 }
 
 TEST_F(FileServerStress, WaitsForMemoryOverTlsAndLosesNothing) {

@@ -29,12 +29,23 @@
 #include <asio/write.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 
 namespace slabbuf::net {
+
+/// Lets the program ignore SIGPIPE, for good: it must not handle that signal any more. Then async_send_file() need not
+/// keep the signal from it, which takes two system calls for each of sendfile(2). For the start of a server, before its
+/// threads: any thread, once. What the program executes inherits it.
+inline void ignore_sigpipe() noexcept {
+  std::signal(SIGPIPE, SIG_IGN);  // cannot fail: the signal is there, and is not one of the two that stay as they are
+  detail::sigpipe_is_ignored.store(true, std::memory_order_relaxed);
+}
+
 namespace detail {
 
 /// Most of a file in one block, where the pool has blocks as large: what tls_stream sends in one call.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One system call that moves bytes of a file, now: what async_send_file() does between two waits.
-// Threads: as the socket; SIGPIPE is blocked in the calling thread meanwhile.
-// Lifetime: nothing is kept.
+// Threads: as the socket; SIGPIPE is blocked in the calling thread meanwhile, unless the program ignores it.
+// Lifetime: nothing is kept but that (ignore_sigpipe()).
 #pragma once
 
 #include <pthread.h>
@@ -11,13 +11,19 @@
 #include <unistd.h>
 #include <asio/error.hpp>
 
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
+#include <optional>
 #include <span>
 
 namespace slabbuf::net::detail {
+
+/// Whether the program has said that it ignores SIGPIPE. Asking the system for it each time would cost as much as half
+/// of what it saves. Relaxed: whoever says so does it before there are connections.
+inline std::atomic<bool> sigpipe_is_ignored{false};
 
 /// Keeps the SIGPIPE of a peer that has gone from the program: sendfile(2) has no MSG_NOSIGNAL. One that was pending
 /// before stays so.
@@ -64,11 +70,12 @@ class sigpipe_blocker {
 /// else the system's error.
 inline std::size_t send_file_now(int socket, int file, std::uint64_t offset, std::size_t count,
                                  asio::error_code& ec) noexcept {
-  sigpipe_blocker no_signal;
+  std::optional<sigpipe_blocker> no_signal;
+  if (!sigpipe_is_ignored.load(std::memory_order_relaxed)) no_signal.emplace();
   auto position = static_cast<::off_t>(offset);
   for (;;) {
     const ::ssize_t sent = ::sendfile(socket, file, &position, count);
-    if (sent < 0 ? errno == EPIPE : static_cast<std::size_t>(sent) < count) no_signal.expect();
+    if (no_signal && (sent < 0 ? errno == EPIPE : static_cast<std::size_t>(sent) < count)) no_signal->expect();
     if (sent > 0) {
       ec.clear();
       return static_cast<std::size_t>(sent);
