@@ -37,6 +37,7 @@ void pool_core::stats(pool_stats& into) const noexcept {
     one.acquired = retired_[index].acquired + uncached;
     one.misses = retired_[index].misses + uncached;
     for (const thread_cache* each = caches_; each != nullptr; each = each->next) {
+      if (!each->was_used(index)) continue;
       one.acquired += each->acquired(index);
       one.misses += each->misses(index);
       one.cached += each->depth(index);

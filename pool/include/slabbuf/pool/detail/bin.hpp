@@ -71,9 +71,12 @@ struct alignas(bin_stride) bin {
   static constexpr std::uint64_t left_max = (std::uint64_t{1} << 23) - 1;
 
   std::uint64_t depth() const noexcept {
-    return was_reclaimed() ? 0 : state.load(std::memory_order_relaxed) & depth_mask;
+    return was_reclaimed() ? 0 : state.load(std::memory_order_acquire) & depth_mask;
   }
   bool was_reclaimed() const noexcept { return reclaimed_at.load(std::memory_order_relaxed) != not_reclaimed; }
+
+  /// Whether it ever handed out a block, or has any.
+  bool was_used() const noexcept { return state.load(std::memory_order_relaxed) != 0; }
 
   /// Blocks handed out, ever. By any thread: a grant that comes in between makes it look again.
   std::uint64_t popped() const noexcept {
@@ -93,7 +96,7 @@ struct alignas(bin_stride) bin {
   /// Lets the fast path hand out `count` blocks from now on, or left_max if that is less.
   void grant(std::uint64_t count) noexcept {
     const std::uint64_t now = state.load(std::memory_order_relaxed);
-    const std::uint64_t turn = (now >> turn_shift) + 1;
+    const std::uint64_t turn = (now >> turn_shift) % turn_max + 1;
     const std::uint64_t granted = std::min(count, left_max);
     before[turn % 2].store(popped(), std::memory_order_relaxed);
     state.store((now & depth_mask) | granted << left_shift | granted << granted_shift | turn << turn_shift,
@@ -136,6 +139,7 @@ struct alignas(bin_stride) bin {
   static constexpr unsigned left_shift = 8;
   static constexpr unsigned granted_shift = 32;
   static constexpr unsigned turn_shift = 55;
+  static constexpr std::uint64_t turn_max = 510;  // even, as every other turn has the other `before`; 0: no grant yet
   static constexpr std::uint64_t pop_step = (std::uint64_t{1} << left_shift) + 1;
   static constexpr std::uint32_t guards = 0x8000'0080;
 

@@ -87,7 +87,9 @@ class thread_cache {
   /// Closes the slot for good: by the owner as it exits, or by whoever knows that it is elsewhere.
   void close() noexcept;
 
-  // What stats() reads: each is one number that only this thread changes.
+  // What stats() reads: each is one number that only this thread changes. Of most classes all are 0, which
+  // was_used() tells for less.
+  bool was_used(std::size_t index) const noexcept { return bins_[index].was_used(); }
   std::uint64_t depth(std::size_t index) const noexcept { return bins_[index].depth(); }
   std::uint64_t acquired(std::size_t index) const noexcept { return bins_[index].popped() + misses(index); }
   std::span<const bin> bins() const noexcept { return {bins_, class_count_}; }
