@@ -89,7 +89,10 @@ void echo_datagrams::on_received(const asio::error_code& ec) {
     cut_count += each.count();
     each.bytes.release();
   }
-  if (cut_count != 0) log_unanswered(cut_count, "they are larger than the budget allows one block");
+  if (cut_count != 0)
+    log_unanswered(
+        cut_count,
+        "they came without all of their bytes: they are larger than a block, or joined in a way that was not told");
   net::async_send(socket_, batch_,
                   net::bind_pool(shard_.handlers_, [this](asio::error_code, std::size_t) { on_sent(); }));
   busy_ = true;

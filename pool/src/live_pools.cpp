@@ -67,9 +67,9 @@ bool live_pools::has(std::uint64_t pool_id) noexcept {
   return find(pool_id) != nullptr;
 }
 
-bool live_pools::settle(std::uint64_t pool_id, thread_cache* cache, std::size_t index) noexcept {
+bool live_pools::came_to_pass(std::uint64_t pool_id, thread_cache* cache, std::size_t index) noexcept {
   const std::lock_guard lock(mutex_);
-  return find(pool_id) == nullptr || cache->settle(index);
+  return find(pool_id) == nullptr || cache->came_to_pass(index);
 }
 
 void live_pools::detach(std::uint64_t pool_id, thread_cache* cache) noexcept {
@@ -84,10 +84,10 @@ caches_of_thread* caches_of_thread::here() noexcept { return thread_is_exiting ?
 
 caches_of_thread::~caches_of_thread() {
   thread_is_exiting = true;
+  // No fast path from here on: nobody could say any more whether what it leaves in doubt came to pass.
+  for (auto& each : slots_of_thread.to_bins) each.store(0, std::memory_order_relaxed);
   // In a child of fork() the caches belong to the parent's pools, whose locks nobody there will ever open.
   if (::getpid() != process_) return;
-  // No fast path from here on: what it leaves in doubt could not be settled.
-  for (auto& each : slots_of_thread.to_bins) each.store(0, std::memory_order_relaxed);
   for (const cache_of_pool& each : list_) pools.detach(each.pool_id, each.cache);
 }
 
@@ -97,17 +97,22 @@ thread_cache* caches_of_thread::find(std::uint64_t pool_id) const noexcept {
   return found != list_.end() ? found->cache : nullptr;
 }
 
-bool caches_of_thread::settle(const bin& changed) const noexcept {
+bool caches_of_thread::came_to_pass(const bin& changed) const noexcept {
   const std::less<const bin*> before;
   // The newest first: where a cache is gone, the next one may have got its memory.
   const auto found = std::find_if(list_.rbegin(), list_.rend(), [&](const cache_of_pool& each) {
     return !before(&changed, each.bins.data()) && before(&changed, each.bins.data() + each.bins.size());
   });
   if (found == list_.rend()) return true;
-  return pools.settle(found->pool_id, found->cache, static_cast<std::size_t>(&changed - found->bins.data()));
+  return pools.came_to_pass(found->pool_id, found->cache, static_cast<std::size_t>(&changed - found->bins.data()));
 }
 
 bool caches_of_thread::reserve() noexcept {
+  // A child of fork() begins anew: what is in the list is the parent's.
+  if (::getpid() != process_) {
+    list_.clear();
+    process_ = ::getpid();
+  }
   if (list_.size() < list_.capacity()) return true;
   std::erase_if(list_, [](const auto& each) { return !pools.has(each.pool_id); });
   try {

@@ -407,7 +407,7 @@ thread_cache* pool_core::cache_of_this_thread() noexcept {
   return made;
 }
 
-bool pool_core::settle(const bin& changed) noexcept { return caches_of_thread::here()->settle(changed); }
+bool pool_core::came_to_pass(const bin& changed) noexcept { return caches_of_thread::here()->came_to_pass(changed); }
 
 void pool_core::close_slots() noexcept {
   for (thread_cache* each = caches_; each != nullptr; each = each->next) each->close();

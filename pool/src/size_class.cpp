@@ -165,8 +165,7 @@ void size_class_table::fill_buckets() noexcept {
     const std::size_t exponent = bucket / 8 - 1;
     const std::size_t shift = exponent - 3;
     const std::size_t mantissa = bucket - exponent * 8;  // 8 .. 15
-    // Biased sizes are odd: without a shift, an odd one stands for itself and the even one before it.
-    const std::size_t smallest = (mantissa << shift) - bias - (shift == 0 && mantissa % 2 != 0 ? 1 : 0);
+    const std::size_t smallest = (mantissa << shift) - bias;
     const std::size_t largest = (mantissa << shift) - bias + ((std::size_t{1} << shift) - 1);
     const std::size_t first = class_for(smallest);
     if (first < count_ && class_for(largest) - first <= 1) first_[bucket] = static_cast<std::uint8_t>(first);

@@ -78,9 +78,10 @@ thread_cache::taken thread_cache::take(std::size_t index) noexcept {
   keeps ? open() : void(empty());
   bin& to = bins_[index];
   const bool sampled = sample_is_due(index);
-  if (how_.sample_period != 0 || to.left() == 0) to.grant(bin::left_max);  // this one, whether a sample or not
+  // At least this one, so that pop() fails only where the bin is empty.
+  if (how_.sample_period != 0 || to.left() == 0) to.grant(bin::left_max);
   taken got{nullptr, refusal::none, sampled};
-  // The slot was closed, or the class is in a dense bucket, or it was time for a sample.
+  // The slot was closed, or the class is in a dense bucket, or it was time for a sample, or a grant had run out.
   if (!(how_.oldest_first ? to.pop_oldest(got.block) : to.pop(got.block))) {
     if (keeps) grow(index);
     // The bin is empty, so its own storage receives the batch: half its room, and one for the caller.
@@ -155,8 +156,12 @@ bool thread_cache::reclaim(bool only_idle) noexcept {
     if (bins_[index].room == 0 || bins_[index].was_reclaimed()) continue;
     if (!kept_out && !keep_owner_out()) return false;
     kept_out = true;
-    any = any || bins_[index].depth() != 0;
-    own ? shrink(index, 0, only_idle) : take_away(index, only_idle);
+    if (own) {
+      any = any || bins_[index].depth() != 0;
+      shrink(index, 0, only_idle);
+    } else {
+      any = take_away(index, only_idle) || any;
+    }
   }
   return any;
 }
@@ -168,22 +173,24 @@ bool thread_cache::is_own() const noexcept { return owner_ == nullptr || owner_ 
 // side knows. False when that cannot be had: then the owner empties its bins itself, or opens the slot again, when it
 // finds it closed.
 bool thread_cache::keep_owner_out() noexcept {
+  if (slot_ == pool_slots) return true;  // it never comes by another way
   owner_->to_bins[slot_].store(0, std::memory_order_relaxed);
   return heavy_barrier();
 }
 
-// What a bin holds goes to the depot, and its owner will see by `reclaimed_at` that it did.
-void thread_cache::take_away(std::size_t index, bool lay_idle) noexcept {
+// What a bin holds goes to the depot, and its owner will see by `reclaimed_at` that it did. Whether there was any.
+bool thread_cache::take_away(std::size_t index, bool lay_idle) noexcept {
   bin& from = bins_[index];
   // Acquire pairs with the release in bin::push(): the blocks it counts are there.
   const std::uint64_t now = from.state.load(std::memory_order_acquire);
   depot_.put(index, from.blocks, static_cast<std::uint32_t>(now & bin::depth_mask), lay_idle);
-  from.reclaimed_at.store(now, std::memory_order_relaxed);
+  from.reclaimed_at.store(now, std::memory_order_release);
   reclaimed_ = true;
   give_up_room(index, from.room);  // which the owner learns from recover()
+  return (now & bin::depth_mask) != 0;
 }
 
-bool thread_cache::settle(std::size_t index) noexcept {
+bool thread_cache::came_to_pass(std::size_t index) noexcept {
   const std::lock_guard lock(mutex_);
   const bin& in = bins_[index];
   const std::uint64_t reclaimed = in.reclaimed_at.load(std::memory_order_relaxed);
@@ -199,8 +206,8 @@ void thread_cache::recover() noexcept {
     bin& in = bins_[index];
     const std::uint64_t reclaimed = in.reclaimed_at.load(std::memory_order_relaxed);
     if (reclaimed == not_reclaimed) continue;
-    in.state.store(reclaimed & ~bin::depth_mask, std::memory_order_relaxed);
-    in.reclaimed_at.store(not_reclaimed, std::memory_order_relaxed);
+    in.state.store(reclaimed & ~bin::depth_mask, std::memory_order_release);
+    in.reclaimed_at.store(not_reclaimed, std::memory_order_release);
     in.room = 0;
   }
 }

@@ -10,9 +10,11 @@
 #include <asio/ip/udp.hpp>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/udp_batch_fixture.hpp"
@@ -82,6 +84,57 @@ TEST_F(DatagramMessages, TakesMoreCallsWhereThereAreMoreMessagesThanRoom) {
   EXPECT_EQ(send(messages), 3U) << "five messages, two a call";
   EXPECT_EQ(messages.sent(), 1U);
   EXPECT_EQ(received(), (std::vector<std::size_t>{2, 2, 2, 2, 1}));
+}
+
+TEST_F(DatagramMessages, TriesAgainLaterWhatWasRefused) {
+  if (!cuts) GTEST_SKIP() << "the system does not cut datagrams";
+  datagram_messages messages(4, true);
+  bool refuses = true;
+  std::size_t sends_joined = 0;
+  for (std::size_t count = 0; count < 2 + datagram_messages::sends_before_retry; ++count) {
+    datagrams.clear();
+    for (int index = 0; index < 2; ++index) datagrams.push_back(to(pair.far.local_endpoint(), 100));
+    support::on_send = [&] { return std::exchange(refuses, false) ? EINVAL : 0; };
+    messages.begin_send(datagrams);
+    asio::error_code ec;
+    EXPECT_FALSE(messages.send_now(pair.near.native_handle(), datagrams, ec));
+    ASSERT_EQ(messages.sent(), 2U);
+    ASSERT_EQ(received(), std::vector<std::size_t>(2, 100));
+    sends_joined = messages.sent_coalesced() / 2;
+    if (count + 1 == messages.sends_before_retry) {
+      EXPECT_EQ(sends_joined, 0U);
+    }
+  }
+  EXPECT_EQ(messages.refused(), 1U);
+  EXPECT_EQ(sends_joined, 2U);
+}
+
+TEST_F(DatagramMessages, SendsAllOfWhatWasPutInThePlaceOfSomethingHalfSent) {
+  for (const bool coalesce : {false, true}) {
+    datagram_messages messages(4, coalesce);
+    datagrams.clear();
+    datagrams.push_back(to(pair.far.local_endpoint(), 1000));
+    datagrams[0].sent_bytes = 400;  // of ten of 100 that were there before
+    send(messages);
+    EXPECT_EQ(received(), std::vector<std::size_t>{1000});
+    datagrams.clear();
+    datagrams.push_back(to(pair.far.local_endpoint(), 900, 300));
+    datagrams[0].sent_bytes = 400;
+    send(messages);
+    EXPECT_EQ(received(), std::vector<std::size_t>(3, 300));
+  }
+}
+
+TEST_F(DatagramMessages, OfAClosedSocketSayNothingOfTheSystem) {
+  datagram_messages messages(4, true);
+  for (int index = 0; index < 2; ++index) datagrams.push_back(to(pair.far.local_endpoint(), 100));
+  messages.begin_send(datagrams);
+  asio::error_code ec;
+  EXPECT_FALSE(messages.send_now(-1, datagrams, ec));
+  EXPECT_EQ(ec, asio::error::bad_descriptor);
+  EXPECT_EQ(messages.refused(), 0U);
+  send(messages);
+  EXPECT_EQ(messages.sent_coalesced(), cuts ? 2U : 0U);
 }
 
 TEST_F(DatagramMessages, ThatAreNotKnownToBeOneDatagramAreNotTakenForOne) {

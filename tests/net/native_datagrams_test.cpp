@@ -111,6 +111,19 @@ TEST_F(NativeDatagrams, OneMessageIsCutIntoDatagramsAndReceivedAsOne) {
   EXPECT_EQ(received_segment_bytes(headers[0].msg_hdr), 0U) << "it came alone";
 }
 
+TEST_F(NativeDatagrams, TheSizeOfSegmentsIsNotReadWhereTheKernelHadNoRoomForIt) {
+  alignas(::cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
+  ::msghdr header{};
+  header.msg_control = control.data();
+  header.msg_controllen = CMSG_LEN(0);
+  ::cmsghdr& cut_off = *CMSG_FIRSTHDR(&header);
+  cut_off.cmsg_level = IPPROTO_UDP;
+  cut_off.cmsg_type = UDP_GRO;
+  cut_off.cmsg_len = CMSG_LEN(0);
+  control[CMSG_LEN(0)] = std::byte{7};  // whatever lies behind
+  EXPECT_EQ(received_segment_bytes(header), 0U);
+}
+
 TEST_F(NativeDatagrams, SomeErrorsMayBeAboutSegments) {
   EXPECT_FALSE(knows_segments(-1));
   EXPECT_FALSE(receive_segments(-1));

@@ -7,7 +7,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <thread>
 
@@ -74,6 +76,42 @@ TEST(live_pools_test, APoolMayDieBeforeTheThreadsThatUsedIt) {
   concurrent_pool next;
   next.acquire(100).release();
   EXPECT_NE(caches_of_thread::here()->find(next.core().id()), nullptr);
+}
+
+// The calling thread's bin of a class that has blocks.
+detail::bin& bin_of(concurrent_pool& pool, std::size_t size) {
+  pool.acquire(size).release();
+  const auto bins = caches_of_thread::here()->find(pool.core().id())->bins();
+  return const_cast<detail::bin&>(bins[pool.size_classes().find(size)]);
+}
+
+TEST(live_pools_test, SaysOfAnOperationInDoubtWhetherItCameToPass) {
+  if (!detail::heavy_barrier()) GTEST_SKIP() << "no membarrier(2) here";
+  concurrent_pool other;
+  concurrent_pool pool;
+  bin_of(other, 100);
+  detail::bin& changed = bin_of(pool, 100);
+  ASSERT_NE(changed.depth(), 0U);
+  EXPECT_TRUE(caches_of_thread::here()->came_to_pass(changed)) << "nobody reclaimed anything";
+  std::thread([&] { pool.trim(); }).join();
+  std::byte* block = nullptr;
+  ASSERT_TRUE(changed.pop(block));  // by the bin as it was before
+  EXPECT_FALSE(caches_of_thread::here()->came_to_pass(changed));
+  EXPECT_TRUE(pool.check_invariants());
+}
+
+TEST(live_pools_test, SaysThatAnOperationOnAPoolThatIsGoneCameToPass) {
+  std::optional<concurrent_pool> pool(std::in_place);
+  const detail::bin& changed = bin_of(*pool, 100);
+  pool.reset();
+  EXPECT_TRUE(caches_of_thread::here()->came_to_pass(changed)) << "of which only the address is looked at";
+}
+
+TEST(live_pools_test, KnowsNothingAgainstABinThatIsNoThreads) {
+  concurrent_pool pool;
+  bin_of(pool, 100);
+  const auto alone = std::make_unique<detail::bin>();
+  EXPECT_TRUE(caches_of_thread::here()->came_to_pass(*alone));
 }
 
 }  // namespace

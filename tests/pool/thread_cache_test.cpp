@@ -394,7 +394,7 @@ TEST_F(thread_cache_doubt_test, ABlockPoppedBeforeTheReclaimIsTheOwners) {
       },
       [this] {
         EXPECT_TRUE(slot_->in_doubt());
-        EXPECT_TRUE(cache_->settle(medium));
+        EXPECT_TRUE(cache_->came_to_pass(medium));
         EXPECT_EQ(cache_->acquired(medium), acquired_ + 1);
         EXPECT_EQ(below_.blocks_out(medium), 1U);
         cache_->put(medium, block_);
@@ -407,7 +407,7 @@ TEST_F(thread_cache_doubt_test, ABlockPoppedAfterTheReclaimIsNot) {
                  [this] {
                    EXPECT_TRUE(bin_of(*slot_).pop(block_)) << "what it saw of the slot was open";
                    EXPECT_TRUE(slot_->in_doubt());
-                   EXPECT_FALSE(cache_->settle(medium));
+                   EXPECT_FALSE(cache_->came_to_pass(medium));
                    EXPECT_EQ(cache_->acquired(medium), acquired_);
                    EXPECT_EQ(cache_->depth(medium), 0U);
                  });
@@ -423,7 +423,7 @@ TEST_F(thread_cache_doubt_test, ABlockPushedBeforeTheReclaimHasGoneHome) {
       },
       [this] {
         EXPECT_TRUE(slot_->in_doubt());
-        EXPECT_TRUE(cache_->settle(medium));
+        EXPECT_TRUE(cache_->came_to_pass(medium));
       });
 }
 
@@ -437,7 +437,7 @@ TEST_F(thread_cache_doubt_test, ABlockPushedAfterTheReclaimIsStillInHand) {
       [this] {
         EXPECT_TRUE(bin_of(*slot_).push(block_));
         EXPECT_TRUE(slot_->in_doubt());
-        EXPECT_FALSE(cache_->settle(medium));
+        EXPECT_FALSE(cache_->came_to_pass(medium));
         EXPECT_EQ(below_.blocks_out(medium), 1U);
         cache_->put(medium, block_);
       });
@@ -459,7 +459,7 @@ TEST_F(thread_cache_doubt_test, InABinThatWasLeftAloneEverythingCounts) {
   owner_.ask([this] {
     EXPECT_TRUE(bin_of(*slot_).pop(block_));
     EXPECT_TRUE(slot_->in_doubt());
-    EXPECT_TRUE(cache_->settle(medium));
+    EXPECT_TRUE(cache_->came_to_pass(medium));
     cache_->put(medium, block_);
   });
 }

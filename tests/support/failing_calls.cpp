@@ -55,10 +55,15 @@ extern "C" int renameat(int from, const char* old_name, int to, const char* new_
   return fails() ? -1 : real(from, old_name, to, new_name);
 }
 
+// Known from when the library is loaded: what guards the first use of a static object may be a system call itself.
+namespace {
+auto* const real_syscall = original<long(long, ...)>("syscall");
+const long missing = number_of("MISSING_SYSCALL");
+}  // namespace
+
 // As many arguments as a system call can have: what was not given is not looked at.
 extern "C" long syscall(long number, ...) noexcept {
-  static auto* const real = original<long(long, ...)>("syscall");
-  static const long missing = number_of("MISSING_SYSCALL");
+  auto* const real = real_syscall != nullptr ? real_syscall : original<long(long, ...)>("syscall");
   std::va_list list;
   va_start(list, number);
   long arguments[6];

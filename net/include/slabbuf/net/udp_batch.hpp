@@ -48,7 +48,9 @@ namespace slabbuf::net {
 struct udp_batch_options {
   std::size_t datagrams_max = 64;         // 1 .. 1024: in one batch
   std::size_t datagram_bytes_max = 2048;  // 1 .. 65535: of one received; the rest of a larger one is cut off
-  bool coalesce = false;                  // let the system join and cut; datagram_bytes_max is 65535 then
+  // Let the system join and cut; datagram_bytes_max is 65535 then. A socket that was received from once gives joined
+  // datagrams for good, to whatever receives from it: use no other batch on it, and a new batch for a new socket.
+  bool coalesce = false;
 };
 
 /// What became of coalescing, since the batch was made.
@@ -159,7 +161,7 @@ class udp_batch {
 
   // Coalescing has to be asked of each socket once.
   void prepare_receive(int descriptor) noexcept {
-    if (!coalesces() || descriptor == coalesced_descriptor_) return;
+    if (!coalesces() || descriptor < 0 || descriptor == coalesced_descriptor_) return;
     coalesced_descriptor_ = descriptor;
     if (!detail::receive_segments(descriptor)) ++refused_;
   }

@@ -31,7 +31,7 @@ struct udp_datagram {
   /// Where it is below bytes.size(), and not 0: bytes are datagrams of so many each, the last one of what is left.
   std::size_t segment_bytes = 0;
   /// Of such datagrams the first ones, in bytes, that an async_send which was cut short has sent; the next one goes
-  /// on behind them. 0 otherwise.
+  /// on behind them. 0 otherwise; set it to 0 when you put other bytes in.
   std::size_t sent_bytes = 0;
 
   /// Datagrams that the bytes are; at least 1.

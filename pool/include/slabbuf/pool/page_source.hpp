@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The only door to the operating system's memory.
-// Threads: every function may be called from any thread at once; implementations must allow it.
+// Threads: every function may be called from any thread at once; implementations must allow it. They are called
+// with locks of the pool held, and must not use a concurrent_pool, this or another.
 // Lifetime: a source must outlive every pool that uses it. Mapped memory belongs to the caller
 // until it is unmapped.
 //

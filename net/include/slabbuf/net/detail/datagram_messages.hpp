@@ -71,9 +71,17 @@ class datagram_messages {
   /// Everything of `datagrams` is to be sent.
   void begin_send(std::span<udp_datagram> datagrams) noexcept {
     lined_up_ = tried_ = next_ = sent_ = 0;
+    // One peer may have refused for all of them: its path is narrow, or encrypted. So nothing is refused for ever.
+    if (segment_bytes_max_ != SIZE_MAX && --sends_until_retry_ == 0) {
+      segment_bytes_max_ = SIZE_MAX;
+      asked_ = false;
+    }
     for (udp_datagram& each : datagrams) {
       each.error.clear();
-      if (each.sent_bytes >= each.bytes.size()) each.sent_bytes = 0;
+      // What was sent of something that is not what it was is nothing that was sent of it.
+      const bool goes_on =
+          each.is_several() && each.sent_bytes < each.bytes.size() && each.sent_bytes % each.segment_bytes == 0;
+      if (!goes_on) each.sent_bytes = 0;
     }
   }
 
@@ -99,6 +107,9 @@ class datagram_messages {
   std::uint64_t received_coalesced() const noexcept { return received_; }
   std::uint64_t sent_coalesced() const noexcept { return coalesced_; }
   std::uint64_t refused() const noexcept { return refused_; }
+
+  /// Sends after which what was refused is tried again.
+  static constexpr std::size_t sends_before_retry = 1024;
 
  private:
   // What one message sends.
@@ -194,10 +205,9 @@ class datagram_messages {
   void refuse(std::span<udp_datagram> datagrams, const asio::error_code& why) noexcept {
     const part mine = parts_[tried_];
     if (mine.segments > 1 && concerns_segments(why)) {
-      // Larger than the network allows, or nobody there to cut at all: from here on without.
-      ++refused_;
-      segment_bytes_max_ =
-          why == asio::error::invalid_argument || why == asio::error::message_size ? mine.segment_bytes - 1 : 0;
+      // Larger than the network allows, or nobody there to cut at all: for a while without.
+      const bool too_large = why == asio::error::invalid_argument || why == asio::error::message_size;
+      do_not_cut_above(too_large ? mine.segment_bytes - 1 : 0);
       next_ = mine.first;
     } else {
       datagrams[mine.first].error = why;
@@ -211,16 +221,18 @@ class datagram_messages {
   }
 
   bool can_cut(int descriptor, std::size_t segment) noexcept {
-    if (!coalesces() || segment == 0 || segment > segment_bytes_max_) return false;
+    if (!coalesces() || segment == 0 || segment > segment_bytes_max_ || descriptor < 0) return false;
     // A kernel that has never heard of it would send one large datagram, so it is asked first, and once.
     if (!asked_) {
       asked_ = true;
-      if (!knows_segments(descriptor)) {
-        ++refused_;
-        segment_bytes_max_ = 0;
-      }
+      if (!knows_segments(descriptor)) do_not_cut_above(0);
     }
     return segment_bytes_max_ != 0;
+  }
+  void do_not_cut_above(std::size_t segment_bytes) noexcept {
+    ++refused_;
+    segment_bytes_max_ = segment_bytes;
+    sends_until_retry_ = sends_before_retry;
   }
   static std::size_t segments_of(std::size_t segment) noexcept {
     return std::clamp<std::size_t>(message_bytes_max / segment, 1, segments_per_message_max);
@@ -241,7 +253,8 @@ class datagram_messages {
   std::size_t tried_ = 0;           // these were tried
   std::size_t next_ = 0;            // the datagram to line up then
   std::size_t sent_ = 0;
-  std::size_t segment_bytes_max_ = SIZE_MAX;  // as far as the system has not refused
+  std::size_t segment_bytes_max_ = SIZE_MAX;  // as far as the system has not refused lately
+  std::size_t sends_until_retry_ = 0;
   bool asked_ = false;
   std::uint64_t received_ = 0;
   std::uint64_t coalesced_ = 0;

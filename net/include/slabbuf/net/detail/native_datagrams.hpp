@@ -81,7 +81,7 @@ inline constexpr std::size_t message_bytes_max = 65'507;
 
 /// Room for what the system says beside a message. The size of segments takes 24 bytes; the rest is for options the
 /// program may have set.
-inline constexpr std::size_t segment_control_bytes = 128;
+inline constexpr std::size_t segment_control_bytes = 256;
 
 /// Whether the kernel can cut what this socket sends (UDP_SEGMENT). One that cannot, before 4.18, ignores
 /// set_sent_segment_bytes() and sends one large datagram.
@@ -102,6 +102,8 @@ inline bool receive_segments(int descriptor) noexcept {
 inline std::size_t received_segment_bytes(::msghdr& header) noexcept {
   for (::cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
     if (each->cmsg_level != IPPROTO_UDP || each->cmsg_type != UDP_GRO) continue;
+    // Where there was no room left, the kernel cuts it off in the middle.
+    if (each->cmsg_len < CMSG_LEN(sizeof(int))) continue;
     int bytes = 0;
     std::memcpy(&bytes, CMSG_DATA(each), sizeof(bytes));
     return bytes > 0 ? static_cast<std::size_t>(bytes) : 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A stack of free blocks of one class, and what a block's owner must know to give it back to one.
-// Threads: a bin belongs to one thread, which alone writes `state`; what else others do, thread_slots.hpp
-// and thread_cache.hpp say. A block_class is immutable while its pool is in use.
+// Threads: a bin belongs to one thread, which alone writes `state` while it lives; what else others do,
+// thread_slots.hpp and thread_cache.hpp say. A block_class is immutable while its pool is in use.
 // Lifetime: as the pool (of a local_pool: its only bins; of a concurrent_pool: the block_class alone)
 // or as the thread_cache that has it.
 //
@@ -73,7 +73,7 @@ struct alignas(bin_stride) bin {
   std::uint64_t depth() const noexcept {
     return was_reclaimed() ? 0 : state.load(std::memory_order_acquire) & depth_mask;
   }
-  bool was_reclaimed() const noexcept { return reclaimed_at.load(std::memory_order_relaxed) != not_reclaimed; }
+  bool was_reclaimed() const noexcept { return reclaimed_at.load(std::memory_order_acquire) != not_reclaimed; }
 
   /// Whether it ever handed out a block, or has any.
   bool was_used() const noexcept { return state.load(std::memory_order_relaxed) != 0; }
@@ -81,7 +81,8 @@ struct alignas(bin_stride) bin {
   /// Blocks handed out, ever. By any thread: a grant that comes in between makes it look again.
   std::uint64_t popped() const noexcept {
     for (;;) {
-      // Acquire pairs with the release in grant(): `before` is at least as new as the turn.
+      // Acquire pairs with both releases in grant(): `before` is as new as the turn, and if it is newer, so is the
+      // state.
       const std::uint64_t now = last_own_state();
       const std::uint64_t turn = now >> turn_shift;
       const std::uint64_t granted = (now >> granted_shift) & left_max;
@@ -98,7 +99,7 @@ struct alignas(bin_stride) bin {
     const std::uint64_t now = state.load(std::memory_order_relaxed);
     const std::uint64_t turn = (now >> turn_shift) % turn_max + 1;
     const std::uint64_t granted = std::min(count, left_max);
-    before[turn % 2].store(popped(), std::memory_order_relaxed);
+    before[turn % 2].store(popped(), std::memory_order_release);  // not before the state of the turn before it
     state.store((now & depth_mask) | granted << left_shift | granted << granted_shift | turn << turn_shift,
                 std::memory_order_release);
   }
@@ -113,7 +114,7 @@ struct alignas(bin_stride) bin {
     return true;
   }
 
-  /// Takes the oldest block, of which one must be left(). False when there is none. A walk over all.
+  /// Takes the oldest block. False when there is none. A walk over all. Requires left() >= 1.
   bool pop_oldest(std::byte*& block) noexcept {
     const std::uint64_t now = state.load(std::memory_order_relaxed);
     const std::uint64_t depth = now & depth_mask;
@@ -145,13 +146,14 @@ struct alignas(bin_stride) bin {
 
   static std::uint64_t left_in(std::uint64_t of) noexcept { return (of >> left_shift) & left_max; }
   std::uint64_t last_own_state() const noexcept {
-    const std::uint64_t reclaimed = reclaimed_at.load(std::memory_order_relaxed);
+    const std::uint64_t reclaimed = reclaimed_at.load(std::memory_order_acquire);
     return reclaimed != not_reclaimed ? reclaimed : state.load(std::memory_order_acquire);
   }
 };
 
 static_assert(sizeof(bin) == bin_stride);
-static_assert(bin::room_max <= sizeof(bin::blocks) / sizeof(bin::blocks[0]) && bin::room_max <= bin::depth_mask);
+static_assert(bin::room_max <= sizeof(bin::blocks) / sizeof(bin::blocks[0]));
+static_assert(bin::room_max < 0x80, "above that is a guard");
 
 /// Reports misuse of a block by the pool that the class is of, which may know who had it.
 [[noreturn]] void report_misuse_of(const block_class& of, misuse kind, const void* address) noexcept;

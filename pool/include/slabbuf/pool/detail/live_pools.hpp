@@ -2,6 +2,10 @@
 // Which concurrent pools exist, and which caches a thread has of them: pools and threads end in any order.
 // Threads: live_pools from any; caches_of_thread from its own.
 // Lifetime: live_pools is never destroyed, because threads may exit after static objects are gone.
+//
+// Locks, in the order they are taken: live_pools, then the pool's list of caches, a cache, the depot's. An operation
+// that a reclaim came into takes the first one, on any thread; so what is called with one of the others held
+// (page_source, waiter) must not use a concurrent pool.
 #pragma once
 
 #include <slabbuf/pool/detail/thread_slots.hpp>
@@ -34,9 +38,9 @@ class live_pools {
 
   bool has(std::uint64_t pool_id) noexcept;
 
-  /// thread_cache::settle(). Of a pool that has died meanwhile every operation came to pass: it would have missed the
-  /// block.
-  bool settle(std::uint64_t pool_id, thread_cache* cache, std::size_t index) noexcept;
+  /// thread_cache::came_to_pass(). Of a pool that has died meanwhile every operation did: the pool would have reported
+  /// the block as one that is still out.
+  bool came_to_pass(std::uint64_t pool_id, thread_cache* cache, std::size_t index) noexcept;
 
   /// Closes the cache of a thread that exits, and gives it back to the pool if that still exists.
   void detach(std::uint64_t pool_id, thread_cache* cache) noexcept;
@@ -71,8 +75,8 @@ class caches_of_thread {
     list_.push_back({pool_id, cache, bins});
   }
 
-  /// thread_cache::settle() of the cache that has this bin; its pool may be dead, and the bin with it.
-  bool settle(const bin& changed) const noexcept;
+  /// thread_cache::came_to_pass() of the cache that has this bin; its pool may be dead, and the bin with it.
+  bool came_to_pass(const bin& changed) const noexcept;
 
  private:
   struct cache_of_pool {
@@ -81,7 +85,7 @@ class caches_of_thread {
     std::span<const bin> bins;
   };
   std::vector<cache_of_pool> list_;
-  const ::pid_t process_ = ::getpid();
+  ::pid_t process_ = ::getpid();
 };
 
 }  // namespace slabbuf::detail

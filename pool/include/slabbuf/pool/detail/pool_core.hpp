@@ -75,7 +75,7 @@ class pool_core {
       if (!from.pop(got.data)) [[unlikely]]
         return false;
       if (slot.in_doubt()) [[unlikely]]
-        return settle(from);
+        return came_to_pass(from);
       return true;
     } else {
       return in_pool.pop(got.data);
@@ -179,9 +179,9 @@ class pool_core {
       bin& to = slot.bin_of(of);
       if (!to.push(data)) [[unlikely]]
         return false;
-      // The pool may have died now that the block is back.
+      // The pool may have died now that the block is back: nothing of it is touched any more.
       if (slot.in_doubt()) [[unlikely]]
-        return settle(to);
+        return came_to_pass(to);
       return true;
     } else {
       // The class is part of its bin: of is the first member.
@@ -189,7 +189,7 @@ class pool_core {
     }
   }
   /// Whether what this thread did to one of its bins came to pass (thread_slots.hpp).
-  static bool settle(const bin& changed) noexcept;
+  static bool came_to_pass(const bin& changed) noexcept;
   static void clear_more(const block_class& of, std::byte* data, std::uint32_t written) noexcept;
   const block_class& class_for(std::size_t index, bool sampled) const noexcept;
   thread_cache::options cache_options() const noexcept;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Free blocks one thread keeps at hand, so that most gets and puts touch nothing shared: its bins
 // (bin.hpp), and everything about them that is not the fast path.
-// Threads: take(), put(), flush() and settle() by the owning thread, reclaim() by any other; the counters may be
+// Threads: take(), put(), flush() and came_to_pass() by the owning thread, reclaim() by any other; the counters may be
 // read from any thread. The lock is taken once for half a bin of blocks.
 // Lifetime: made by a pool when a thread first uses it, taken apart by the pool, when the thread
 // exits or when the pool dies.
@@ -14,7 +14,7 @@
 // room from the other bins when all is given out, so the caps hold whatever the sizes asked for.
 //
 // Invariant: while the thread's slot is closed, only holders of the lock touch the bins; an operation that was under
-// way when it was closed is settled under the lock (thread_slots.hpp). What a
+// way when it was closed is looked at under the lock (thread_slots.hpp). What a
 // bin has whose blocks were reclaimed, its owner learns by recover().
 #pragma once
 
@@ -75,14 +75,14 @@ class thread_cache {
   /// Sends everything to the depot and gives the room back. Returns whether there was anything.
   bool flush() noexcept;
 
-  /// flush(), by any thread: the owner finds its slot closed and comes by way of take() or put(). With
+  /// flush(), by any thread: the owner finds its slot closed and comes by way of take(), put() or came_to_pass(). With
   /// `only_idle`, of the bins that were not used since that was asked last. False, too, when the owner
   /// could not be kept out.
   bool reclaim(bool only_idle) noexcept;
 
   /// Whether the owner's operation on the bin of `index`, in doubt because the slot was closed meanwhile, came to
   /// pass: false when its blocks were reclaimed as they were before it.
-  bool settle(std::size_t index) noexcept;
+  bool came_to_pass(std::size_t index) noexcept;
 
   /// Closes the slot for good: by the owner as it exits, or by whoever knows that it is elsewhere.
   void close() noexcept;
@@ -106,7 +106,7 @@ class thread_cache {
   bool is_own() const noexcept;
   bool keep_owner_out() noexcept;
   void recover() noexcept;
-  void take_away(std::size_t index, bool lay_idle) noexcept;
+  bool take_away(std::size_t index, bool lay_idle) noexcept;
   void give_up_room(std::size_t index, std::uint64_t count) noexcept;
   bool keeps_nothing() const noexcept;
   bool empty() noexcept;

@@ -9,8 +9,8 @@
 //
 //     slots_of_thread   | 0 | to bins of pool 1 | 0 | ...         a pool's place is the same in all threads:
 //                                                                 block_class::slot
-// A thread pops and pushes without atomic read-modify-writes, and nobody waits for it. It writes first and
-// looks afterwards whether its slot is still open. That is Dekker's algorithm with its cost on the rare side
+// A thread pops and pushes without atomic read-modify-writes, and whoever reclaims never waits for it. It writes
+// first and looks afterwards whether its slot is still open. That is Dekker's algorithm with its cost on the rare side
 // (an asymmetric fence, as in folly's hazard pointers):
 //
 //     the thread, every time                  whoever reclaims, under the lock of the cache
@@ -18,11 +18,12 @@
 //       bin.state = what is left                heavy_barrier(): every thread of the process has passed a fence
 //       read slot again                         read bin.state, and take the blocks it counts
 //         open: done                            bin.reclaimed_at = that state
-//         closed: thread_cache::settle()
+//         closed: thread_cache::came_to_pass()
 //
 // Either the thread finds its slot closed, or whoever reclaims finds the state it wrote; and if both, the thread
 // sees under the lock by `reclaimed_at` which of its two states was taken: the one from before the operation,
-// which then never happened, or the one it wrote. Only the thread ever writes `state`, so it cannot change back.
+// which then never happened, or the one it wrote. At most one operation lies between two looks, and each changes the
+// state.
 #pragma once
 
 #include <slabbuf/pool/detail/bin.hpp>
@@ -61,6 +62,7 @@ class slot_look {
     return *reinterpret_cast<bin*>(reinterpret_cast<std::intptr_t>(&of) + to_bins_);
   }
 
+// GCC's ThreadSanitizer sees each access; clang's does without this one, by which nothing is ordered.
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
   /// Whether somebody has closed the slot meanwhile: what was done to a bin is in doubt. Asked after it.
   [[gnu::always_inline]] bool in_doubt() const noexcept {

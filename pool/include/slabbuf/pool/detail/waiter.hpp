@@ -14,8 +14,8 @@ namespace slabbuf::detail {
 
 struct waiter {
   std::size_t size = 0;  // bytes wanted
-  /// Called when `block` or `why` is set and the waiter is out of line. Under the line's lock: it must
-  /// not call the pool, and whoever destroys the waiter from another thread calls stop_waiting() first.
+  /// Called when `block` or `why` is set and the waiter is out of line. Under the line's lock: it must not call
+  /// this or any other concurrent pool, and whoever destroys the waiter from another thread calls stop_waiting() first.
   void (*told)(waiter&) noexcept = nullptr;
 
   std::byte* block = nullptr;   // what it got: pool_core::collect() makes a block to use of it
