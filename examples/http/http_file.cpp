@@ -19,7 +19,8 @@ constexpr std::uint64_t probe_every_bytes = std::uint64_t{128} << 10;
 
 // Of the first 4 GiB of a file it is remembered, in 16 KiB: more would be probed each time.
 constexpr std::uint64_t remembered_parts_max = 4096;
-// The system would have to read as much as it caches in so short a time to take a part back.
+// What was in memory a moment ago nearly always is; where memory is so short that it is not, sending waits for the disk
+// this once.
 constexpr std::uint32_t remembered_ms = 250;
 
 bool is_memory(int descriptor) noexcept {
