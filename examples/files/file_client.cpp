@@ -117,7 +117,7 @@ int main(int argument_count, char** arguments) {
       "or "
       "it broke too often; 4 the server refused, or its answer cannot be used; 5 its certificate is not trusted, or "
       "TLS "
-      "failed; 6 the digest differs; 130 interrupted. After 3 and 130 the same command goes on.");
+      "failed; 6 the digest differs; 130 interrupted. After 3 and 130 the same `get` goes on where it was.");
   app.require_subcommand(1);
   app.fallthrough();
   const CLI::Validator is_url(check_url, "");

@@ -1,4 +1,6 @@
 #include <asio.hpp>
+#include <cstdio>
+#include <exception>
 #include <slabbuf/net/net.hpp>
 #include <slabbuf/pool/pool.hpp>
 asio::awaitable<void> echo(asio::ip::tcp::socket socket, slabbuf::concurrent_pool& pool) try {
@@ -16,4 +18,7 @@ int main() try {
       asio::co_spawn(context, echo(co_await acceptor.async_accept(asio::use_awaitable), pool), asio::detached);
   }, [](std::exception_ptr error) { if (error) std::rethrow_exception(error); });
   context.run();
-} catch (const std::exception& error) { std::fprintf(stderr, "%s\n", error.what()); }
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "%s\n", error.what());
+  return 1;
+}

@@ -97,11 +97,11 @@ class acquire_failed : public std::bad_alloc {
   char message_[120];
 };
 
-/// The budget has no room: as soon as buffers come back, the same request may succeed.
+/// The budget has no room: as soon as buffers come back, the same request may succeed (unless can_ever_have() says no).
 class budget_exceeded : public acquire_failed {
  public:
   budget_exceeded(std::size_t requested_bytes, std::size_t budget_bytes_max) noexcept
-      : acquire_failed("exceeds the budget of", requested_bytes, budget_bytes_max) {}
+      : acquire_failed("finds no room in the budget of", requested_bytes, budget_bytes_max) {}
 };
 
 }  // namespace slabbuf
