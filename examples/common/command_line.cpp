@@ -156,14 +156,12 @@ int run_program(CLI::App& app, int argument_count, char** arguments, const std::
   app.set_version_flag("--version", app.get_name() + " " SLABBUF_VERSION_STRING);
   try {
     app.parse(argument_count, arguments);
+    return body();
   } catch (const CLI::Success& done) {
     return app.exit(done);
   } catch (const CLI::ParseError& fault) {
     fmt::print(stderr, "{}: {} (--help lists the options)\n", app.get_name(), first_line(fault.what()));
     return exit_usage;
-  }
-  try {
-    return body();
   } catch (const std::exception& fault) {
     // What the standard library says of memory it cannot have is the name of a type.
     const char* const reason = typeid(fault) == typeid(std::bad_alloc) ? "not enough memory" : fault.what();

@@ -70,8 +70,8 @@ inline constexpr int exit_failure = 1;  // could not start, or could not do its 
 inline constexpr int exit_usage = 2;    // the command line cannot be used
 
 /// Parses, then runs `body`, whose result is the exit status. --help and --version print and exit with
-/// 0, bad usage prints one line and exits with 2, an exception from `body` prints one line and exits
-/// with 1.
+/// 0, bad usage (a CLI::ParseError, also from `body`) prints one line and exits with 2, any other exception from
+/// `body` prints one line and exits with 1.
 int run_program(CLI::App& app, int argument_count, char** arguments, const std::function<int()>& body);
 
 }  // namespace slabbuf::examples

@@ -36,7 +36,7 @@ std::filesystem::path target_of(const command& asked, const http_url& url) {
   std::filesystem::path target = asked.file;
   if (target.empty() || std::filesystem::is_directory(target)) {
     const std::string name = file_name_of(url);
-    if (name.empty()) throw std::invalid_argument("the URL names no file: say which FILE to write");
+    if (name.empty()) throw CLI::ValidationError("the URL names no file: say which FILE to write");
     target /= name;
   }
   return target;

@@ -327,7 +327,7 @@ TEST_F(FileClient, SaysWhatCannotBeWritten) {
   EXPECT_EQ(nowhere.status, 1);
   EXPECT_NE(nowhere.errors.find("cannot write"), std::string::npos) << nowhere.errors;
   const outcome nameless = run({"get", server.url("/")});
-  EXPECT_EQ(nameless.status, 1);
+  EXPECT_EQ(nameless.status, 2);
   // A limit of file sizes stands for a disk that is full.
   child_process full(command({"get", server.url(), files.path("target")}),
                      child_process::limited{RLIMIT_FSIZE, 100'000});
