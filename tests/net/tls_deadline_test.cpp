@@ -25,15 +25,19 @@ using namespace std::chrono_literals;
 
 class TlsDeadline : public ::testing::Test {
  protected:
-  // Runs until the server's side has ended; by its deadline, which closes the socket.
+  // Runs until the server's side has ended; by its deadline, which closes the socket. `composed`: what ends is one of
+  // Asio's operations that are made of several of the stream's.
   template <class Stream>
-  void expect_expiry(Stream& server, const std::optional<asio::error_code>& ended) {
+  void expect_expiry(Stream& server, const std::optional<asio::error_code>& ended, bool composed = false) {
     net::deadline_wheel<asio::io_context::executor_type> wheel(io, 1ms);
     net::deadline limit(wheel, [&] { server.next_layer().close(); });
     limit.expires_after(20ms);
     while (!ended) ASSERT_NE(io.run_one(), 0U);
     io.restart();
-    EXPECT_EQ(*ended, asio::error::operation_aborted);
+    // Between two operations of a composed one there is nothing to abort: the next one finds the socket closed.
+    if (*ended != asio::error::bad_descriptor || !composed) {
+      EXPECT_EQ(*ended, asio::error::operation_aborted);
+    }
     EXPECT_TRUE(limit.expired());
     EXPECT_EQ(pool.stats().in_use, 0U);
     EXPECT_EQ(server.held_bytes(), 0U);
@@ -86,7 +90,7 @@ TEST_F(TlsDeadline, EndsAWriteThatNobodyReads) {
   const std::string much(std::size_t{32} << 20, 'x');
   std::optional<asio::error_code> ended;
   asio::async_write(pair.server, asio::buffer(much), [&](asio::error_code ec, std::size_t) { ended = ec; });
-  expect_expiry(pair.server, ended);
+  expect_expiry(pair.server, ended, true);
 }
 
 TEST_F(TlsDeadline, EndsAShutdownThatNobodyAnswers) {
