@@ -25,6 +25,7 @@ if(Llhttp_FOUND AND NOT TARGET llhttp::llhttp)
   else()
     enable_language(C)
     add_library(llhttp STATIC ${LLHTTP_SOURCE_DIR}/llhttp.c ${LLHTTP_SOURCE_DIR}/api.c ${LLHTTP_SOURCE_DIR}/http.c)
+    set_target_properties(llhttp PROPERTIES UNITY_BUILD OFF)  # its files were not written to be joined
     add_library(llhttp::llhttp ALIAS llhttp)
     target_include_directories(llhttp SYSTEM PUBLIC ${LLHTTP_INCLUDE_DIR})
     # The stricter of the two parsers that the sources contain: one reading of every request.

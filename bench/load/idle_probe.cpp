@@ -15,7 +15,7 @@
 namespace slabbuf::bench {
 namespace {
 
-constexpr std::size_t echo_bytes = 64;
+constexpr std::size_t probe_bytes = 64;
 
 // Most time a reading of the server's memory may take to settle.
 constexpr std::chrono::seconds settle_time_max{5};
@@ -41,7 +41,7 @@ idle_result run_idle_probe(const idle_options& options) {
   asio::io_context io(1);
   {
     client_socket warm_up = connect_client(io, options.target, 0, until);
-    echo_once(warm_up, random_stream(options.seed, options.connections), echo_bytes, 0, until);
+    echo_once(warm_up, random_stream(options.seed, options.connections), probe_bytes, 0, until);
   }
   idle_result result;
   result.before = settled_memory(options.server_pid, until);
@@ -50,7 +50,7 @@ idle_result run_idle_probe(const idle_options& options) {
   sockets.reserve(options.connections);
   for (std::size_t index = 0; index < options.connections; ++index) {
     sockets.push_back(connect_client(io, options.target, index, until));
-    echo_once(sockets.back(), random_stream(options.seed, index), echo_bytes, index, until);
+    echo_once(sockets.back(), random_stream(options.seed, index), probe_bytes, index, until);
   }
   result.after = settled_memory(options.server_pid, until);
   std::this_thread::sleep_for(options.hold);

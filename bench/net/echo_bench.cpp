@@ -54,7 +54,7 @@ void add(const char* name) {
       ->Unit(benchmark::kMillisecond);
 }
 
-const bool added = [] {
+const bool echo_added = [] {
   add<bare_epoll>("echo/bare_epoll");
   add<bare_epoll_rearmed>("echo/bare_epoll_rearmed");
   add<asio_server<asio_callback>>("echo/asio_callback");

@@ -36,14 +36,14 @@ namespace {
 
 using tcp = asio::ip::tcp;
 using reuse_port = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
-using server_socket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
-using server_acceptor = asio::basic_socket_acceptor<tcp, asio::io_context::executor_type>;
+using accepted_socket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
+using listening_socket = asio::basic_socket_acceptor<tcp, asio::io_context::executor_type>;
 
 constexpr std::size_t connections = 50;
 constexpr std::size_t batches = 200;
 
 struct session {
-  server_socket socket;
+  accepted_socket socket;
   concurrent_pool& pool;
 
   static void read(std::unique_ptr<session> self) {
@@ -75,7 +75,7 @@ struct listener {
   }
 
   void accept() {
-    acceptor.async_accept([this](asio::error_code ec, server_socket peer) {
+    acceptor.async_accept([this](asio::error_code ec, accepted_socket peer) {
       if (ec) return;
       peer.set_option(tcp::no_delay(true));
       session::read(std::unique_ptr<session>(new session{std::move(peer), pool}));
@@ -85,7 +85,7 @@ struct listener {
 
   concurrent_pool& pool;
   asio::io_context context;
-  server_acceptor acceptor{context};
+  listening_socket acceptor{context};
 };
 
 class server {

@@ -25,7 +25,7 @@
 namespace slabbuf::bench {
 namespace {
 
-void echo(benchmark::State& state, const char* kind) {
+void echo_tls(benchmark::State& state, const char* kind) {
   const auto connections = static_cast<std::size_t>(state.range(0));
   const auto bytes = static_cast<std::size_t>(state.range(1));
   const std::size_t rounds = (bytes > 1024 ? 1000 : 5000) / connections;
@@ -99,9 +99,9 @@ void send_nginx(benchmark::State& state) {
   measure_send(state, *server);
 }
 
-const bool added = [] {
+const bool tls_added = [] {
   for (const char* const kind : {"asio", "slabbuf", "slabbuf_heap"}) {
-    benchmark::RegisterBenchmark((std::string("tls/") + kind).c_str(), echo, kind)
+    benchmark::RegisterBenchmark((std::string("tls/") + kind).c_str(), echo_tls, kind)
         ->ArgNames({"connections", "bytes"})
         ->Args({50, 64})
         ->Args({500, 64})

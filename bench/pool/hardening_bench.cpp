@@ -37,11 +37,11 @@ void sampling(benchmark::State& state) {
   take_again(state, static_cast<std::size_t>(state.range(1)), options);
 }
 
-void sizes(benchmark::internal::Benchmark* of) { of->ArgName("size")->Arg(64)->Arg(1 << 10)->Arg(16 << 10); }
+void hardened_sizes(benchmark::internal::Benchmark* of) { of->ArgName("size")->Arg(64)->Arg(1 << 10)->Arg(16 << 10); }
 
-BENCHMARK_CAPTURE(hardening_level, off, hardening::off)->Name("Hardening/off")->Apply(sizes);
-BENCHMARK_CAPTURE(hardening_level, cheap, hardening::cheap)->Name("Hardening/cheap")->Apply(sizes);
-BENCHMARK_CAPTURE(hardening_level, full, hardening::full)->Name("Hardening/full")->Apply(sizes);
+BENCHMARK_CAPTURE(hardening_level, off, hardening::off)->Name("Hardening/off")->Apply(hardened_sizes);
+BENCHMARK_CAPTURE(hardening_level, cheap, hardening::cheap)->Name("Hardening/cheap")->Apply(hardened_sizes);
+BENCHMARK_CAPTURE(hardening_level, full, hardening::full)->Name("Hardening/full")->Apply(hardened_sizes);
 BENCHMARK(sampling)
     ->Name("Sampling")
     ->ArgNames({"one_in", "size"})

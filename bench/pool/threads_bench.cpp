@@ -17,12 +17,12 @@
 namespace slabbuf::bench {
 namespace {
 
-constexpr std::size_t block_bytes = 1024;
+constexpr std::size_t request_bytes = 1024;
 
 template <class Subject>
 void threads(benchmark::State& state) {
   static Subject subject{size_class_table()};
-  for ([[maybe_unused]] auto _ : state) [[maybe_unused]] auto taken = subject.take(block_bytes);
+  for ([[maybe_unused]] auto _ : state) [[maybe_unused]] auto taken = subject.take(request_bytes);
 }
 
 using pool = pool_subject<concurrent_pool, zeroing::none, writing::first_byte>;

@@ -30,13 +30,15 @@ using whole_64 = pool_subject<concurrent_pool, zeroing::whole_block, writing::fi
 using memset_all = block_subject<array_blocks<clearing::whole>, writing::all>;
 using calloc_64 = block_subject<zeroed_heap_blocks, writing::first_64>;
 
-void sizes(benchmark::internal::Benchmark* of) { of->ArgName("size")->RangeMultiplier(16)->Range(1 << 10, 1 << 20); }
+void cleared_sizes(benchmark::internal::Benchmark* of) {
+  of->ArgName("size")->RangeMultiplier(16)->Range(1 << 10, 1 << 20);
+}
 
-BENCHMARK(zeroing_cost<dirty_64>)->Name("Zeroing/dirty_extent/written:64")->Apply(sizes);
-BENCHMARK(zeroing_cost<whole_64>)->Name("Zeroing/whole_block/written:64")->Apply(sizes);
-BENCHMARK(zeroing_cost<calloc_64>)->Name("Zeroing/calloc/written:64")->Apply(sizes);
-BENCHMARK(zeroing_cost<dirty_all>)->Name("Zeroing/dirty_extent/written:all")->Apply(sizes);
-BENCHMARK(zeroing_cost<memset_all>)->Name("Zeroing/memset/written:all")->Apply(sizes);
+BENCHMARK(zeroing_cost<dirty_64>)->Name("Zeroing/dirty_extent/written:64")->Apply(cleared_sizes);
+BENCHMARK(zeroing_cost<whole_64>)->Name("Zeroing/whole_block/written:64")->Apply(cleared_sizes);
+BENCHMARK(zeroing_cost<calloc_64>)->Name("Zeroing/calloc/written:64")->Apply(cleared_sizes);
+BENCHMARK(zeroing_cost<dirty_all>)->Name("Zeroing/dirty_extent/written:all")->Apply(cleared_sizes);
+BENCHMARK(zeroing_cost<memset_all>)->Name("Zeroing/memset/written:all")->Apply(cleared_sizes);
 
 }  // namespace
 }  // namespace slabbuf::bench

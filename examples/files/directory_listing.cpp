@@ -1,40 +1,26 @@
 // SPDX-License-Identifier: MIT
 #include "files/directory_listing.hpp"
 
+#include "files/directory_stream.hpp"
 #include "files/temporary_file.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/chrono.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cerrno>
-#include <memory>
 #include <system_error>
 #include <tuple>
 
 namespace slabbuf::examples {
-namespace {
-
-struct close_directory {
-  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
-
-}  // namespace
 
 std::vector<directory_entry> read_directory(const root_directory& root, const std::string& path, int descriptor,
                                             bool& cut) {
-  // The stream has a position of its own, and owns what it reads from.
-  const int own = ::openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, close_directory> stream(own >= 0 ? ::fdopendir(own) : nullptr);
-  if (stream == nullptr) {
-    const int error = errno;
-    if (own >= 0) ::close(own);
-    throw std::system_error(error, std::system_category(), "cannot read a directory");
-  }
+  // The stream has a position of its own.
+  const directory_stream stream = read_entries(::openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (stream == nullptr) throw std::system_error(errno, std::system_category(), "cannot read a directory");
   std::vector<directory_entry> entries;
   cut = false;
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this stream
@@ -42,7 +28,7 @@ std::vector<directory_entry> read_directory(const root_directory& root, const st
     const std::string_view name = each->d_name;
     if (name == "." || name == ".." || is_temporary_name(name)) continue;
     struct ::stat status {};
-    if (::fstatat(own, each->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    if (::fstatat(descriptor, each->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
     if (S_ISLNK(status.st_mode)) {
       // Of what is outside, not even the size is told.
       const unique_descriptor target = root.open((path + each->d_name).c_str(), O_PATH);

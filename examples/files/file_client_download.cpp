@@ -23,9 +23,6 @@ constexpr std::size_t starts_over_max = 3;
 // The note is saved after so many ticks of the display.
 constexpr std::size_t ticks_per_note = 5;
 
-// Hashed between two looks at the signals.
-constexpr std::size_t hash_step_bytes = 8 << 20;
-
 constexpr std::uint64_t unknown_end = UINT64_MAX;
 
 // "bytes FIRST-LAST/TOTAL".

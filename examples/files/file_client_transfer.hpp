@@ -28,6 +28,9 @@ inline constexpr int exit_untrusted = 5;      // certificate, TLS
 inline constexpr int exit_corrupt = 6;        // the digest is another one
 inline constexpr int exit_interrupted = 130;  // SIGINT, SIGTERM
 
+/// Of a file, hashed between two looks at the signals.
+inline constexpr std::size_t hash_step_bytes = 8 << 20;
+
 struct transfer_end {
   int exit_status = 0;
   std::string message;  // for people, also of success

@@ -20,9 +20,6 @@
 namespace slabbuf::examples {
 namespace {
 
-// Hashed between two looks at the signals.
-constexpr std::uint64_t hash_step_bytes = 8 << 20;
-
 // A server that says again and again that it has other bytes than those it gets.
 constexpr std::size_t misunderstandings_max = 10;
 
@@ -83,7 +80,7 @@ void upload::start() {
 
 void upload::hash() try {
   if (ended()) return;
-  const std::uint64_t step_end = std::min(hashed_bytes_ + hash_step_bytes, size_);
+  const std::uint64_t step_end = std::min<std::uint64_t>(hashed_bytes_ + hash_step_bytes, size_);
   while (hashed_bytes_ < step_end) {
     const buffer block = read_block(setup_.pool, descriptor_, hashed_bytes_, transfer_block_bytes);
     if (block.empty()) return end({exit_failure, "the file cannot be read to its end"});
@@ -119,13 +116,13 @@ buffer upload::next_body_bytes(std::size_t bytes_max) noexcept {
 }
 
 void upload::on_end(const exchange_end& how) try {
-  using reason = exchange_end::reason;
+  using end_reason = exchange_end::reason;
   switch (how.why) {
-    case reason::complete: return on_answer(*head_);
-    case reason::untrusted: return end({exit_untrusted, how.message});
-    case reason::not_http: return end({exit_refused, how.message});
-    case reason::no_source: return end({exit_failure, "the file was cut short while it was sent"});
-    case reason::broken: break;
+    case end_reason::complete: return on_answer(*head_);
+    case end_reason::untrusted: return end({exit_untrusted, how.message});
+    case end_reason::not_http: return end({exit_refused, how.message});
+    case end_reason::no_source: return end({exit_failure, "the file was cut short while it was sent"});
+    case end_reason::broken: break;
   }
   asks_ = in_parts_ && (offset_ != 0 || asks_);
   if (!in_parts_) offset_ = 0;

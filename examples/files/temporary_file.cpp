@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "files/temporary_file.hpp"
 
-#include <dirent.h>
+#include "files/directory_stream.hpp"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
@@ -11,7 +12,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <memory>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -35,11 +35,6 @@ void sync_descriptor(int descriptor) {
     if (errno != EINTR) fail("fsync");
   }
 }
-
-struct close_directory {
-  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
-using directory_stream = std::unique_ptr<DIR, close_directory>;
 
 // Whoever writes a temporary has it locked.
 bool remove_if_stale(int directory, const char* name) noexcept {
@@ -110,13 +105,8 @@ std::size_t remove_stale_temporaries(const root_directory& root) {
     const std::string path = std::move(pending.back());
     pending.pop_back();
     unique_descriptor opened = root.open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    const int descriptor = opened ? ::fcntl(opened.get(), F_DUPFD_CLOEXEC, 0) : -1;
-    if (descriptor < 0) continue;  // not ours to read, or gone
-    const directory_stream stream(::fdopendir(descriptor));
-    if (stream == nullptr) {
-      ::close(descriptor);
-      continue;
-    }
+    const directory_stream stream = read_entries(opened ? ::fcntl(opened.get(), F_DUPFD_CLOEXEC, 0) : -1);
+    if (stream == nullptr) continue;  // not ours to read, or gone
     // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this stream
     while (const ::dirent* const each = ::readdir(stream.get())) {
       const std::string_view name = each->d_name;

@@ -62,12 +62,11 @@ std::size_t slab_geometry::alignment_of(std::size_t class_size, std::size_t alig
   return class_size >= alignment ? std::max(natural, alignment) : natural;
 }
 
-slab_geometry slab_geometry::of(std::size_t class_size, hardening level, std::size_t at_least) noexcept {
-  const std::size_t alignment = alignment_of(class_size, at_least);
+slab_geometry slab_geometry::of(std::size_t class_size, hardening level, std::size_t alignment) noexcept {
   slab_geometry geometry{};
   geometry.checked = level != hardening::off;
   geometry.canary_bytes = level == hardening::full ? canary_bytes_usual : 0;
-  geometry.stride = round_up(class_size + geometry.canary_bytes, alignment);
+  geometry.stride = round_up(class_size + geometry.canary_bytes, alignment_of(class_size, alignment));
   const std::size_t wanted = std::min(geometry.stride * blocks_per_slab_wanted, span_bytes_usual_max);
   geometry.span_bytes = round_up(std::max(wanted, geometry.stride), granule_bytes);
   geometry.block_count = static_cast<std::uint32_t>(geometry.span_bytes / geometry.stride);

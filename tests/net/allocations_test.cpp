@@ -38,8 +38,8 @@ namespace {
 
 using namespace std::chrono_literals;
 // What a server has that names no executor, tcp::socket.
-using loopback_pair = support::basic_loopback_pair<asio::any_io_executor>;
-using socket = loopback_pair::socket;
+using any_loopback_pair = support::basic_loopback_pair<asio::any_io_executor>;
+using socket = any_loopback_pair::socket;
 using timer = asio::steady_timer;
 
 constexpr std::size_t message_bytes = 64;
@@ -57,10 +57,10 @@ class net_allocations_test : public ::testing::Test {
   template <class Session>
   static std::uint64_t per_100_round_trips(Session begin) {
     asio::io_context context{1};
-    std::vector<std::unique_ptr<loopback_pair>> connections;
+    std::vector<std::unique_ptr<any_loopback_pair>> connections;
     std::vector<std::invoke_result_t<Session, asio::io_context&, socket&>> sessions;
     for (int count = 0; count < 10; ++count) {
-      connections.push_back(std::make_unique<loopback_pair>(context));
+      connections.push_back(std::make_unique<any_loopback_pair>(context));
       sessions.push_back(begin(context, connections.back()->near));
     }
     std::uint64_t allocations = 0;
