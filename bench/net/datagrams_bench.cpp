@@ -292,7 +292,7 @@ void echo(benchmark::State& state) {
     subject_of<batch_server<true>> coalescing(in_flight, clients_coalesce);
     subject_of<asio_server> stock(in_flight, clients_coalesce);
     const std::array<subject*, 5> all{&bare, &bare_epoll, &batch, &coalescing, &stock};
-    for (auto _ : state) {
+    for ([[maybe_unused]] auto _ : state) {
       for (subject* const each : all) {
         for (std::size_t round = 0; round < rounds; ++round) each->exchange();
       }

@@ -31,7 +31,7 @@ void echo(benchmark::State& state) {
   {
     echo_client client(server.endpoint(), connections);
     client.exchange(rounds / 10 + 1, depth);
-    for (auto _ : state) {
+    for ([[maybe_unused]] auto _ : state) {
       const double before = cpu_us(thread);
       client.exchange(rounds, depth);
       used_us += cpu_us(thread) - before;

@@ -162,7 +162,7 @@ void fan_out(benchmark::State& state) try {
   const std::array<std::pair<const char*, sender*>, 4> all{
       {{"bare", &bare}, {"asio_shared", &stock_shared}, {"asio_copy", &stock_copy}, {"slabbuf", &ours}}};
   for (const auto& each : all) each.second->look();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     for (const auto& each : all) each.second->take_turn();
   }
   for (const auto& [name, each] : all) {

@@ -208,7 +208,7 @@ void read_files(benchmark::State& state) {
     complete = subject.read_all(descriptor, block_bytes) == file_bytes && complete;
     used_ms += cpu_ms() - before_ms;
   };
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     take_turn(by_pread, ms.pread);
     take_turn(by_asio, ms.asio);
     take_turn(by_registered, ms.registered);

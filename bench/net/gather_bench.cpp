@@ -268,7 +268,7 @@ void gather(benchmark::State& state) try {
                                                             {"asio_16MiB", &stock_16mib},
                                                             {"slabbuf", &ours},
                                                             {"slabbuf_acquired", &ours_acquired}}};
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     for (const auto& each : all) each.second->take_turn(allowed[processors - 1]);
   }
   for (const auto& [name, each] : all) {

@@ -231,7 +231,7 @@ void late_read(benchmark::State& state) try {
   const std::array<std::pair<const char*, reader*>, 4> all{
       {{"bare", &bare}, {"asio", &stock}, {"asio_wait", &stock_wait}, {"slabbuf", &ours}}};
   for (const auto& each : all) each.second->begin();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     for (const auto& each : all) each.second->take_turn();
   }
   for (const auto& [name, each] : all) {

@@ -127,7 +127,7 @@ class server {
 void run(benchmark::State& state, std::size_t contexts, std::size_t threads_per_context) {
   const std::size_t depth = state.range(0) != 0 ? 16 : 1;
   double cpu_us = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     server subject(contexts, threads_per_context);
     bench::echo_client(subject.endpoint(), connections).exchange(batches, depth);
     cpu_us += subject.finish();

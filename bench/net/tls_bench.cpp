@@ -34,7 +34,7 @@ void echo_tls(benchmark::State& state, const char* kind) {
   clients.connect(server.endpoint(), connections);
   clients.exchange(rounds, bytes);
   double used_us = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const double before = server.cpu_us();
     clients.exchange(rounds, bytes);
     used_us += server.cpu_us() - before;
@@ -48,7 +48,7 @@ template <class Serve>
 void measure_idle(benchmark::State& state, const server_process& server, Serve serve) {
   constexpr std::size_t few = 100;
   constexpr std::size_t many = 800;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     tls_clients clients;
     clients.connect(server.endpoint(), few);
     serve(clients, few);
@@ -78,7 +78,7 @@ void measure_send(benchmark::State& state, const server_process& server) {
   clients.connect(server.endpoint(), 1);
   clients.fetch(1, document_bytes);
   double used_us = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const double before = server.cpu_us();
     for (std::size_t each = 0; each < documents; ++each) clients.fetch(1, document_bytes);
     used_us += server.cpu_us() - before;

@@ -69,6 +69,7 @@ void server_process::start(const std::vector<std::string>& command) {
   std::array<int, 2> output{};
   require(::pipe2(input.data(), O_CLOEXEC) == 0 && ::pipe2(output.data(), O_CLOEXEC) == 0, "pipe2");
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& each : command) arguments.push_back(const_cast<char*>(each.c_str()));
   arguments.push_back(nullptr);
   pid_ = ::fork();
