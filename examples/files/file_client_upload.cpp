@@ -99,6 +99,7 @@ void upload::hash() try {
 void upload::send() {
   if (ended()) return;
   head_.reset();
+  told_bytes_ = 0;
   client_request request{url_, "PUT", {{"Repr-Digest", digest_field(digest_)}}, size_ - offset_};
   if (asks_) {
     request.fields.emplace_back("Content-Range", fmt::format("bytes */{}", size_));
@@ -113,6 +114,24 @@ buffer upload::next_body_bytes(std::size_t bytes_max) noexcept {
   buffer block = read_block(setup_.pool, descriptor_, offset_, bytes_max);
   offset_ += block.size();
   return block;
+}
+
+void upload::on_body(std::span<const std::byte> bytes) noexcept {
+  const std::size_t count = std::min(bytes.size(), told_.size() - told_bytes_);
+  std::copy_n(reinterpret_cast<const char*>(bytes.data()), count, told_.begin() + told_bytes_);
+  told_bytes_ += count;
+}
+
+// "HOST says 409 Conflict: there is no such directory": the first line of a refusal in plain text is for people.
+std::string upload::what_it_says(const response_head& head) const {
+  const std::string status = describe(head);
+  std::string why;
+  if (head.find("content-type").substr(0, 10) == "text/plain") {
+    why.assign(told_.data(), told_bytes_);
+    why.erase(std::min(why.find_first_of("\r\n"), why.size()));
+    if (why.substr(0, status.size()) == status) why.erase(0, why.find_first_not_of(": ", status.size()));
+  }
+  return fmt::format("{} says {}{}{}", host_field(url_), status, why.empty() ? "" : ": ", why);
 }
 
 void upload::on_end(const exchange_end& how) try {
@@ -132,7 +151,7 @@ void upload::on_end(const exchange_end& how) try {
 }
 
 void upload::on_answer(const response_head& head) {
-  const transfer_end refused{exit_refused, fmt::format("{} says {}", host_field(url_), describe(head))};
+  const transfer_end refused{exit_refused, what_it_says(head)};
   if (!asks_ && (head.status == 200 || head.status == 201 || head.status == 204)) {
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - started_at_;
     const double rate = static_cast<double>(size_) / std::max(time.count(), 1e-3);
@@ -161,8 +180,8 @@ void upload::on_answer(const response_head& head) {
 void upload::go_on_at(const response_head& head) {
   const std::optional<std::uint64_t> offset = parse_offset(head.find("upload-offset"));
   if (!offset || *offset >= size_ || misunderstandings_++ == misunderstandings_max) {
-    return end({exit_refused, fmt::format("{} says {} and Upload-Offset: {}, of {} bytes", host_field(url_),
-                                          describe(head), head.find("upload-offset"), size_)});
+    return end({exit_refused, fmt::format("{}, and Upload-Offset: {}, of {} bytes", what_it_says(head),
+                                          head.find("upload-offset"), size_)});
   }
   if (*offset > confirmed_) {
     retries_.progressed();

@@ -16,7 +16,9 @@
 #include "files/file_client_transfer.hpp"
 #include "http/digest.hpp"
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -43,10 +45,11 @@ class upload final : public transfer, private client_exchange {
 
   void on_interim(int) noexcept override {}
   void on_head(const response_head& head) noexcept override { head_ = head; }
-  void on_body(std::span<const std::byte>) noexcept override {}  // what a server says of success or failure to people
+  void on_body(std::span<const std::byte> bytes) noexcept override;
   buffer next_body_bytes(std::size_t bytes_max) noexcept override;
   void on_end(const exchange_end& how) override;
   void on_answer(const response_head& head);
+  std::string what_it_says(const response_head& head) const;
 
   std::string stop(const transfer_end& how) override;
   void on_tick() override;
@@ -57,6 +60,8 @@ class upload final : public transfer, private client_exchange {
   steady_timer timer_;
   retry_policy retries_;
   std::optional<response_head> head_;
+  std::array<char, 160> told_{};  // the beginning of what a refusal says to people
+  std::size_t told_bytes_ = 0;
   sha256_hash hash_;
   sha256 digest_{};
   std::uint64_t hashed_bytes_ = 0;

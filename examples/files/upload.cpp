@@ -173,7 +173,9 @@ upload_result upload::finish() {
 
 void upload::answer(http_exchange_ptr exchange, upload& self, const upload_result& result) {
   http_response& answer = exchange->response();
-  const bool says_offset = self.range_ && (result.status == 202 || result.status == 409 || result.status == 408);
+  // Where it can go on; not of a path at which there can be no file.
+  const bool at_another_offset = result.status == 409 && !self.name_.empty();
+  const bool says_offset = self.range_ && (result.status == 202 || result.status == 408 || at_another_offset);
   if (says_offset) answer.add("Upload-Offset", fmt::format_int(self.offset_).c_str());
   if (!result.tag.empty()) answer.add("ETag", result.tag);
   if (result.status >= 400) return http_exchange::respond(std::move(exchange), result.status, result.why);

@@ -50,6 +50,34 @@ TEST_F(FileClient, AServerThatKnowsNoContinueGetsTheBodyAllTheSame) {
   EXPECT_EQ(put(server.url()).status, 0);
 }
 
+// The first line of a plain text, without what is said already, and without what commands a terminal.
+TEST_F(FileClient, ARefusalSaysWhy) {
+  files.write("source", random_content(1000));
+  struct refusal {
+    const char* type;
+    std::string body;
+    const char* shown;
+  };
+  for (const auto& [type, body, shown] : {
+           refusal{"text/plain; charset=utf-8", "409 Conflict: no such directory\nmore\n",
+                   "says 409 Conflict: no such directory\n"},
+           refusal{"text/plain", "ask \x1b[2Jagain", "says 409 Conflict: ask ?[2Jagain\n"},
+           refusal{"text/plain", "409 Conflict\n", "says 409 Conflict\n"},
+           refusal{"text/plain", std::string(5000, 'x'), ("says 409 Conflict: xxx")},
+           refusal{"text/html", "<p>no</p>", "says 409 Conflict\n"},
+       }) {
+    SCOPED_TRACE(body.substr(0, 40));
+    scripted_server server([&](scripted_request& request) {
+      request.body(content_length(request));
+      request.answer("409 Conflict", std::string("Content-Type: ") + type + "\r\n", body);
+    });
+    const outcome result = put(server.url());
+    EXPECT_EQ(result.status, 4);
+    EXPECT_NE(result.errors.find(shown), std::string::npos) << result.errors;
+    EXPECT_LT(result.errors.size(), 600u);
+  }
+}
+
 TEST_F(FileClient, ARefusalBeforeTheBodyEndsIt) {
   files.write("source", random_content(50'000'000));
   for (const char* const refusal : {"403 Forbidden", "405 Method Not Allowed", "409 Conflict",

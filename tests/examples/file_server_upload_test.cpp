@@ -192,6 +192,9 @@ TEST_F(FileServerUpload, ResumesUploads) {
             204);
   EXPECT_TRUE(files.read("file") == whole);
   EXPECT_EQ(server.put("/file", "", query).field("upload-offset"), "0") << "nothing is left of it";
+  const http_answer nowhere = server.put("/no/file", "x", "Content-Range: bytes 0-0/1\r\n");
+  EXPECT_EQ(nowhere.status, 409);
+  EXPECT_EQ(nowhere.field("upload-offset"), "") << "there is nowhere to go on";
   EXPECT_EQ(server.put("/file", "x", digest + "Content-Range: bytes 0-1/5\r\n").status, 400);
   EXPECT_EQ(server.put("/file", "x", "Content-Range: nonsense\r\n").status, 400);
   EXPECT_EQ(names(), list{"file"});
