@@ -94,7 +94,7 @@ TYPED_TEST(provenance_test, NoRhythmOfTheProgramHidesFromSamples) {
 // As when each connection has a thread, or a pool, that takes one buffer and ends.
 TYPED_TEST(provenance_test, TheFirstAcquisitionIsAsLikelyAsAnyOther) {
   for (const std::uint32_t period : {2U, 3U, 4U, 16U}) {
-    constexpr std::uint64_t pools = 4000;
+    const std::uint64_t pools = 250 * period;  // a quarter more or less is four standard deviations, or more
     std::uint64_t estimate = 0;
     for (std::uint64_t each = 0; each < pools; ++each) {
       TypeParam pool(sampling(period));
