@@ -3,6 +3,7 @@
 
 #include <slabbuf/pool/detail/pool_core.hpp>
 #include <slabbuf/pool/detail/thread_cache.hpp>
+#include <slabbuf/pool/detail/thread_slots.hpp>
 
 #include <pthread.h>
 
@@ -37,6 +38,7 @@ void live_pools::guard_against_fork() {
 
 std::size_t live_pools::add(pool_core& pool, bool wants_place) noexcept {
   guard_against_fork();
+  prepare_heavy_barrier();  // refused: heavy_barrier() says so when it matters
   const std::lock_guard lock(mutex_);
   pool.next_live = first_;
   first_ = &pool;

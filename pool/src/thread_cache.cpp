@@ -66,9 +66,19 @@ thread_cache::thread_cache(depot& from, const bin* classes, bin* bins, std::uniq
   if (owner != nullptr) mutex_.enable();
   if (how_.sample_period == 0) return;
   for (std::size_t index = 0; index < class_count_; ++index) {
-    random_ = mixed(random_);
-    bins_[index].next_sample = 1 + random_ % how_.sample_period;
+    bins_[index].next_sample = first_sample();
   }
+}
+
+// Of samples that come 1 to 2p - 1 acquisitions after each other, what is left of such a distance at any moment: the
+// lesser of two different numbers from 1 to 2p. Any other start would count short-lived caches too high or too low.
+std::uint64_t thread_cache::first_sample() noexcept {
+  const std::uint64_t end = 2 * std::uint64_t{how_.sample_period};
+  random_ = mixed(random_);
+  const std::uint64_t one = random_ % end;
+  random_ = mixed(random_);
+  const std::uint64_t other = random_ % (end - 1);
+  return 1 + std::min(one, other >= one ? other + 1 : other);
 }
 
 thread_cache::taken thread_cache::take(std::size_t index) noexcept {

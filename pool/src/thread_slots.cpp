@@ -7,9 +7,13 @@
 
 namespace slabbuf::detail {
 
-bool heavy_barrier() noexcept {
+bool prepare_heavy_barrier() noexcept {
   static const bool registered = ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-  return registered && ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+  return registered;
+}
+
+bool heavy_barrier() noexcept {
+  return prepare_heavy_barrier() && ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
 }  // namespace slabbuf::detail

@@ -106,6 +106,20 @@ TYPED_TEST(provenance_test, TheFirstAcquisitionIsAsLikelyAsAnyOther) {
   }
 }
 
+// Many that live for about a period: none of them is where samples have settled into their distances.
+TYPED_TEST(provenance_test, ShortLivedCachesCountAsMuchAsLongLivedOnes) {
+  constexpr std::uint32_t period = 20;
+  constexpr std::uint64_t pools = 2000;
+  std::uint64_t estimate = 0;
+  for (std::uint64_t each = 0; each < pools; ++each) {
+    TypeParam pool(sampling(period));
+    for (std::uint32_t turn = 0; turn < period; ++turn) pool.acquire(100).release();
+    for (const auto& size : pool.size_histogram()) estimate += size.count;
+  }
+  EXPECT_GT(estimate, pools * period * 9 / 10);
+  EXPECT_LT(estimate, pools * period * 11 / 10);
+}
+
 TYPED_TEST(provenance_test, NoRhythmOfOversizeBuffersHidesEither) {
   TypeParam pool(sampling(2));
   for (int each = 0; each < 2000; ++each) {

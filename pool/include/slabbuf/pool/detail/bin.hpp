@@ -81,13 +81,15 @@ struct alignas(bin_stride) bin {
   /// Blocks handed out, ever. By any thread: a grant that comes in between makes it look again.
   std::uint64_t popped() const noexcept {
     for (;;) {
-      // Acquire pairs with both releases in grant(): `before` is as new as the turn, and if it is newer, so is the
-      // state.
+      // What lies in `before` for one parity of turns is not written in a turn of that parity, and never shrinks: the
+      // same before and after a look at the state, it is what belongs to that state. However many turns came by
+      // between: a turn that has come round does no harm. Acquire pairs with both releases in grant().
+      const std::uint64_t turn = last_own_state() >> turn_shift;
+      const std::uint64_t handed_out = before[turn % 2].load(std::memory_order_acquire);
       const std::uint64_t now = last_own_state();
-      const std::uint64_t turn = now >> turn_shift;
-      const std::uint64_t granted = (now >> granted_shift) & left_max;
-      const std::uint64_t count = before[turn % 2].load(std::memory_order_acquire) + granted - left_in(now);
-      if (last_own_state() >> turn_shift == turn) return count;
+      if (((now >> turn_shift) - turn) % 2 != 0) continue;
+      if (before[turn % 2].load(std::memory_order_relaxed) != handed_out) continue;
+      return handed_out + ((now >> granted_shift) & left_max) - left_in(now);
     }
   }
 

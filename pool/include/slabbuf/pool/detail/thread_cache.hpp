@@ -111,6 +111,7 @@ class thread_cache {
   bool keeps_nothing() const noexcept;
   bool empty() noexcept;
   bool sample_is_due(std::size_t index) const noexcept;
+  std::uint64_t first_sample() noexcept;
   void draw_sample(std::size_t index) noexcept;
   void grow(std::size_t index) noexcept;
   void shrink(std::size_t index, std::uint64_t wanted, bool lay_idle = false) noexcept;

@@ -9,7 +9,7 @@
 //
 //     slots_of_thread   | 0 | to bins of pool 1 | 0 | ...         a pool's place is the same in all threads:
 //                                                                 block_class::slot
-// A thread pops and pushes without atomic read-modify-writes, and whoever reclaims never waits for it. It writes
+// A thread pops and pushes without atomic read-modify-writes, and whoever reclaims waits for none that does. It writes
 // first and looks afterwards whether its slot is still open. That is Dekker's algorithm with its cost on the rare side
 // (an asymmetric fence, as in folly's hazard pointers):
 //
@@ -42,8 +42,10 @@ struct thread_slots {
   std::atomic<std::ptrdiff_t> to_bins[pool_slots + 1];  // bytes; the last one is of the pools that have no place
 };
 
-// initial-exec: one instruction to reach it, also from a shared library.
-inline constinit thread_local thread_slots slots_of_thread [[gnu::tls_model("initial-exec")]]{};
+// initial-exec: one instruction to reach it, also from a shared library (of glibc). Hidden: each copy of this library
+// in a process has a register of places of its own (live_pools), so it must not share the slots with another copy.
+inline constinit thread_local thread_slots slots_of_thread
+    [[gnu::tls_model("initial-exec"), gnu::visibility("hidden")]]{};
 
 /// What block_class::slot must be for place `index`.
 inline std::ptrdiff_t slot_offset(std::size_t index) noexcept {
@@ -99,5 +101,9 @@ class slot_look {
 /// Makes every thread of the process pass a full fence. False where the system cannot (before Linux
 /// 4.14, or when a sandbox forbids membarrier(2)): then nothing can be reclaimed from other threads.
 bool heavy_barrier() noexcept;
+
+/// Best before the first heavy_barrier(), and with no lock held: the kernel may take milliseconds for it. False where
+/// it refuses. Any thread, any number of times.
+bool prepare_heavy_barrier() noexcept;
 
 }  // namespace slabbuf::detail
