@@ -63,7 +63,7 @@ TEST_F(FileClient, ARefusalSaysWhy) {
                    "says 409 Conflict: no such directory\n"},
            refusal{"text/plain", "ask \x1b[2Jagain", "says 409 Conflict: ask ?[2Jagain\n"},
            refusal{"text/plain", "409 Conflict\n", "says 409 Conflict\n"},
-           refusal{"text/plain", std::string(5000, 'x'), ("says 409 Conflict: xxx")},
+           refusal{"text/plain", std::string(5000, 'y'), "says 409 Conflict: yyyyy"},
            refusal{"text/html", "<p>no</p>", "says 409 Conflict\n"},
        }) {
     SCOPED_TRACE(body.substr(0, 40));
