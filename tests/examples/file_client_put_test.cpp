@@ -58,7 +58,7 @@ TEST_F(FileClient, ARefusalSaysWhy) {
     std::string body;
     const char* shown;
   };
-  for (const auto& [type, body, shown] : {
+  for (const refusal& each : {
            refusal{"text/plain; charset=utf-8", "409 Conflict: no such directory\nmore\n",
                    "says 409 Conflict: no such directory\n"},
            refusal{"text/plain", "ask \x1b[2Jagain", "says 409 Conflict: ask ?[2Jagain\n"},
@@ -66,14 +66,14 @@ TEST_F(FileClient, ARefusalSaysWhy) {
            refusal{"text/plain", std::string(5000, 'y'), "says 409 Conflict: yyyyy"},
            refusal{"text/html", "<p>no</p>", "says 409 Conflict\n"},
        }) {
-    SCOPED_TRACE(body.substr(0, 40));
+    SCOPED_TRACE(each.body.substr(0, 40));
     scripted_server server([&](scripted_request& request) {
       request.body(content_length(request));
-      request.answer("409 Conflict", std::string("Content-Type: ") + type + "\r\n", body);
+      request.answer("409 Conflict", std::string("Content-Type: ") + each.type + "\r\n", each.body);
     });
     const outcome result = put(server.url());
     EXPECT_EQ(result.status, 4);
-    EXPECT_NE(result.errors.find(shown), std::string::npos) << result.errors;
+    EXPECT_NE(result.errors.find(each.shown), std::string::npos) << result.errors;
     EXPECT_LT(result.errors.size(), 600u);
   }
 }
