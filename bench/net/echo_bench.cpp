@@ -61,6 +61,8 @@ const bool echo_added = [] {
   add<asio_server<asio_wait>>("echo/asio_wait");
   add<asio_server<asio_wait_pool>>("echo/asio_wait_pool");
   add<asio_server<slabbuf_callback>>("echo/slabbuf_callback");
+  add<asio_server<epoll_wait_pool>>("echo/epoll_wait_pool");
+  add<asio_server<epoll_callback>>("echo/epoll_callback");
 #if defined(ASIO_HAS_CO_AWAIT)
   add<asio_server<asio_coroutine>>("echo/asio_coroutine");
   add<asio_server<slabbuf_coroutine>>("echo/slabbuf_coroutine");

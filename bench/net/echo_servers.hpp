@@ -48,6 +48,7 @@ namespace slabbuf::bench {
 
 using tcp = asio::ip::tcp;
 using server_socket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
+using epoll_socket = net::epoll_socket<tcp>;
 using server_acceptor = asio::basic_socket_acceptor<tcp, asio::io_context::executor_type>;
 
 inline constexpr std::size_t read_bytes = net::read_bytes_default;
@@ -167,14 +168,15 @@ struct asio_wait_session {
   }
 };
 
-struct asio_wait_pool_session {
-  server_socket socket;
+template <class Socket>
+struct wait_pool_session {
+  Socket socket;
   local_pool& pool;
 
-  static void read(std::unique_ptr<asio_wait_pool_session> self) {
-    asio_wait_pool_session& one = *self;
+  static void read(std::unique_ptr<wait_pool_session> self) {
+    wait_pool_session& one = *self;
     one.socket.async_wait(
-        server_socket::wait_read, net::bind_pool(one.pool, [self = std::move(self)](asio::error_code ec) mutable {
+        Socket::wait_read, net::bind_pool(one.pool, [self = std::move(self)](asio::error_code ec) mutable {
           if (ec) return;
           buffer block = self->pool.acquire(read_bytes);
           const auto echoed = asio_wait_session::echo_now(self->socket.native_handle(), block.prepare());
@@ -186,8 +188,9 @@ struct asio_wait_pool_session {
   }
 };
 
+template <class Socket>
 struct slabbuf_session {
-  server_socket socket;
+  Socket socket;
   local_pool& pool;
 
   static void read(std::unique_ptr<slabbuf_session> self) {
@@ -217,17 +220,24 @@ struct asio_wait {
     asio_wait_session::read(std::unique_ptr<asio_wait_session>(new asio_wait_session{std::move(peer)}));
   }
 };
-struct asio_wait_pool {
+template <class Socket>
+struct wait_pool {
   static void begin(server_socket peer, local_pool& pool) {
-    asio_wait_pool_session::read(
-        std::unique_ptr<asio_wait_pool_session>(new asio_wait_pool_session{std::move(peer), pool}));
+    using session = wait_pool_session<Socket>;
+    session::read(std::unique_ptr<session>(new session{Socket(std::move(peer)), pool}));
   }
 };
-struct slabbuf_callback {
+using asio_wait_pool = wait_pool<server_socket>;
+using epoll_wait_pool = wait_pool<epoll_socket>;
+template <class Socket>
+struct basic_slabbuf_callback {
   static void begin(server_socket peer, local_pool& pool) {
-    slabbuf_session::read(std::unique_ptr<slabbuf_session>(new slabbuf_session{std::move(peer), pool}));
+    using session = slabbuf_session<Socket>;
+    session::read(std::unique_ptr<session>(new session{Socket(std::move(peer)), pool}));
   }
 };
+using slabbuf_callback = basic_slabbuf_callback<server_socket>;
+using epoll_callback = basic_slabbuf_callback<epoll_socket>;
 
 #if defined(ASIO_HAS_CO_AWAIT)
 using awaitable = asio::awaitable<void, asio::io_context::executor_type>;

@@ -199,7 +199,7 @@ void echo_session<Stream>::abort() noexcept {
   stream_.lowest_layer().close(ignored);
 }
 
-template class echo_session<tcp_socket>;
+template class echo_session<echo_tcp_stream>;
 template class echo_session<echo_tls_stream>;
 
 }  // namespace slabbuf::examples

@@ -64,13 +64,13 @@ void echo_shard::drain() {
 }
 
 void echo_shard::begin_tcp(tcp_socket peer) {
-  begin(std::move(peer), [](tcp_socket accepted) { return accepted; });
+  begin(std::move(peer), [](tcp_socket accepted) { return echo_tcp_stream(std::move(accepted)); });
 }
 
 void echo_shard::begin_tls(tcp_socket peer) {
   begin(std::move(peer), [this](tcp_socket accepted) {
     try {
-      return echo_tls_stream(std::move(accepted), shared_.tls->current().get(), shared_.buffers);
+      return echo_tls_stream(echo_tcp_stream(std::move(accepted)), shared_.tls->current().get(), shared_.buffers);
     } catch (const std::system_error&) {
       throw std::bad_alloc();  // there is nothing else that OpenSSL could lack
     }
@@ -87,7 +87,6 @@ void echo_shard::begin(tcp_socket peer, Make make_stream) {
   counters_.accepted.add();
   asio::error_code ignored;  // the peer may have gone already; the first read will say so
   peer.set_option(asio::ip::tcp::no_delay(true), ignored);
-  peer.non_blocking(true, ignored);  // what the socket has no room for is waited for, not in a call
   using session = echo_session<decltype(make_stream(std::move(peer)))>;
   std::unique_ptr<session> made;
   try {

@@ -4,9 +4,13 @@
 // Lifetime: the contexts must outlive the pair.
 #pragma once
 
+#include <slabbuf/net/epoll_socket.hpp>
+
 #include <asio/any_io_executor.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
+
+#include <utility>
 
 namespace slabbuf::support {
 
@@ -36,5 +40,21 @@ struct basic_loopback_pair {
 };
 
 using loopback_pair = basic_loopback_pair<asio::io_context::executor_type>;
+
+/// The same with an epoll_socket under test.
+struct epoll_loopback_pair {
+  using socket = net::epoll_socket<asio::ip::tcp>;
+
+  explicit epoll_loopback_pair(asio::io_context& context) : epoll_loopback_pair(loopback_pair(context)) {}
+  explicit epoll_loopback_pair(loopback_pair&& sockets) : near(std::move(sockets.near)), far(std::move(sockets.far)) {}
+
+  void reset_far() {
+    far.set_option(asio::socket_base::linger(true, 0));
+    far.close();
+  }
+
+  socket near;
+  loopback_pair::socket far;
+};
 
 }  // namespace slabbuf::support

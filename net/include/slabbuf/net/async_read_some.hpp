@@ -12,12 +12,12 @@
 
 #include <slabbuf/net/detail/associated_op.hpp>
 #include <slabbuf/net/detail/native_io.hpp>
+#include <slabbuf/net/detail/stream_socket.hpp>
 #include <slabbuf/net/read_size.hpp>
 #include <slabbuf/pool/basic_pool.hpp>
 #include <slabbuf/pool/buffer.hpp>
 
 #include <asio/async_result.hpp>
-#include <asio/basic_stream_socket.hpp>
 #include <asio/error.hpp>
 
 #include <algorithm>
@@ -143,22 +143,20 @@ struct initiate_read_some {
 ///    gets them;
 ///  - operation_aborted: cancelled, or the socket was closed; or any other error of the socket.
 /// Supports every type of cancellation, because nothing is taken from the socket before completion.
-template <class Protocol, class Executor, buffer_pool Pool, class Token>
-auto async_read_some(asio::basic_stream_socket<Protocol, Executor>& socket, Pool& pool, Token&& token,
+template <detail::stream_socket Socket, buffer_pool Pool, class Token>
+auto async_read_some(Socket& socket, Pool& pool, Token&& token,
                      std::size_t bytes_max = read_bytes_default) {
-  using socket_type = asio::basic_stream_socket<Protocol, Executor>;
   return asio::async_initiate<Token, void(asio::error_code, buffer)>(
-      detail::initiate_read_some<socket_type>{&socket}, token, &pool,
+      detail::initiate_read_some<Socket>{&socket}, token, &pool,
       detail::read_limit(std::max<std::size_t>(bytes_max, 1)));
 }
 
 /// The same, with a block as large as `size` says, which learns from what comes; it must live until the
 /// handler is called.
-template <class Protocol, class Executor, buffer_pool Pool, class Token>
-auto async_read_some(asio::basic_stream_socket<Protocol, Executor>& socket, Pool& pool, Token&& token,
+template <detail::stream_socket Socket, buffer_pool Pool, class Token>
+auto async_read_some(Socket& socket, Pool& pool, Token&& token,
                      read_size& size) {
-  using socket_type = asio::basic_stream_socket<Protocol, Executor>;
-  return asio::async_initiate<Token, void(asio::error_code, buffer)>(detail::initiate_read_some<socket_type>{&socket},
+  return asio::async_initiate<Token, void(asio::error_code, buffer)>(detail::initiate_read_some<Socket>{&socket},
                                                                      token, &pool, detail::read_limit(size));
 }
 

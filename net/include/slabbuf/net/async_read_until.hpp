@@ -11,10 +11,10 @@
 
 #include <slabbuf/net/async_read_some.hpp>
 #include <slabbuf/net/detail/chain_search.hpp>
+#include <slabbuf/net/detail/stream_socket.hpp>
 #include <slabbuf/pool/buffer_chain.hpp>
 
 #include <asio/async_result.hpp>
-#include <asio/basic_stream_socket.hpp>
 #include <asio/buffer.hpp>
 #include <asio/compose.hpp>
 #include <asio/error.hpp>
@@ -121,12 +121,11 @@ class has_delimiter {
 /// Reads until the chain has at least `count` bytes. Completes with (error_code, size_t): no error and `count`; or
 /// the error as of async_read_some, among them eof and no_buffer_space, and 0; no_memory when there is none for the
 /// chain. What was read is in the chain in any case. `count` may be 0.
-template <class Protocol, class Executor, buffer_pool Pool, class Token>
-auto async_read_exactly(asio::basic_stream_socket<Protocol, Executor>& socket, buffer_chain& chain, Pool& pool,
+template <detail::stream_socket Socket, buffer_pool Pool, class Token>
+auto async_read_exactly(Socket& socket, buffer_chain& chain, Pool& pool,
                         std::size_t count, Token&& token) {
-  using socket_type = asio::basic_stream_socket<Protocol, Executor>;
   return asio::async_compose<Token, void(asio::error_code, std::size_t)>(
-      detail::fill_chain_op<socket_type, Pool, detail::has_bytes>(socket, pool, chain, SIZE_MAX, {count}), token,
+      detail::fill_chain_op<Socket, Pool, detail::has_bytes>(socket, pool, chain, SIZE_MAX, {count}), token,
       socket);
 }
 
@@ -134,12 +133,11 @@ auto async_read_exactly(asio::basic_stream_socket<Protocol, Executor>& socket, b
 /// (error_code, size_t): no error and the number of bytes up to and including the first one; not_found when there is
 /// none in the first `bytes_max` bytes or more that came; else as async_read_exactly(). An empty delimiter is found
 /// at once, with 0.
-template <class Protocol, class Executor, buffer_pool Pool, class Token>
-auto async_read_until(asio::basic_stream_socket<Protocol, Executor>& socket, buffer_chain& chain, Pool& pool,
+template <detail::stream_socket Socket, buffer_pool Pool, class Token>
+auto async_read_until(Socket& socket, buffer_chain& chain, Pool& pool,
                       std::string_view delimiter, Token&& token, std::size_t bytes_max = message_bytes_default) {
-  using socket_type = asio::basic_stream_socket<Protocol, Executor>;
   return asio::async_compose<Token, void(asio::error_code, std::size_t)>(
-      detail::fill_chain_op<socket_type, Pool, detail::has_delimiter>(socket, pool, chain, bytes_max,
+      detail::fill_chain_op<Socket, Pool, detail::has_delimiter>(socket, pool, chain, bytes_max,
                                                                       detail::has_delimiter(delimiter)),
       token, socket);
 }

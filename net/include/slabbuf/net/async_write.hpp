@@ -10,11 +10,11 @@
 
 #include <slabbuf/net/detail/associated_op.hpp>
 #include <slabbuf/net/detail/native_io.hpp>
+#include <slabbuf/net/detail/stream_socket.hpp>
 #include <slabbuf/net/detail/write_source.hpp>
 #include <slabbuf/pool/buffer.hpp>
 
 #include <asio/async_result.hpp>
-#include <asio/basic_stream_socket.hpp>
 #include <asio/buffer.hpp>
 #include <asio/error.hpp>
 
@@ -109,10 +109,9 @@ struct initiate_write {
   Socket* socket;
 };
 
-template <class Protocol, class Executor, class Source, class Token>
-auto write_all(asio::basic_stream_socket<Protocol, Executor>& socket, Source data, Token&& token) {
-  using socket_type = asio::basic_stream_socket<Protocol, Executor>;
-  return asio::async_initiate<Token, void(asio::error_code, std::size_t)>(initiate_write<socket_type>{&socket}, token,
+template <class Socket, class Source, class Token>
+auto write_all(Socket& socket, Source data, Token&& token) {
+  return asio::async_initiate<Token, void(asio::error_code, std::size_t)>(initiate_write<Socket>{&socket}, token,
                                                                           std::move(data));
 }
 
@@ -123,20 +122,20 @@ auto write_all(asio::basic_stream_socket<Protocol, Executor>& socket, Source dat
 /// Errors: operation_aborted when cancelled or closed, or any error of the socket (a peer that has
 /// gone is broken_pipe or connection_reset). A cancelled write may have sent a part: the stream is
 /// then only good for closing. Terminal and partial cancellation end it, total cancellation does not.
-template <class Protocol, class Executor, class Token>
-auto async_write(asio::basic_stream_socket<Protocol, Executor>& socket, buffer data, Token&& token) {
+template <detail::stream_socket Socket, class Token>
+auto async_write(Socket& socket, buffer data, Token&& token) {
   return detail::write_all(socket, detail::buffer_source(std::move(data)), std::forward<Token>(token));
 }
 
 /// The same of a slice, which other owners may hold and send, too.
-template <class Protocol, class Executor, class Token>
-auto async_write(asio::basic_stream_socket<Protocol, Executor>& socket, shared_slice data, Token&& token) {
+template <detail::stream_socket Socket, class Token>
+auto async_write(Socket& socket, shared_slice data, Token&& token) {
   return detail::write_all(socket, detail::slice_source(std::move(data)), std::forward<Token>(token));
 }
 
 /// The same of a chain: up to 64 blocks and 128 KiB a system call, each given back as soon as the socket has taken it.
-template <class Protocol, class Executor, class Token>
-auto async_write(asio::basic_stream_socket<Protocol, Executor>& socket, buffer_chain data, Token&& token) {
+template <detail::stream_socket Socket, class Token>
+auto async_write(Socket& socket, buffer_chain data, Token&& token) {
   return detail::write_all(socket, detail::chain_source(std::move(data)), std::forward<Token>(token));
 }
 

@@ -12,6 +12,7 @@
 #include <slabbuf/net/deadline_wheel.hpp>
 #include <slabbuf/net/decay_timer.hpp>
 #include <slabbuf/net/dynamic_chain.hpp>
+#include <slabbuf/net/epoll_socket.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/net/read_size.hpp>
 #include <slabbuf/net/registered_pool.hpp>

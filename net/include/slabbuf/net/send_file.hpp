@@ -15,11 +15,11 @@
 #include <slabbuf/net/async_write.hpp>
 #include <slabbuf/net/detail/associated_op.hpp>
 #include <slabbuf/net/detail/native_file.hpp>
+#include <slabbuf/net/detail/stream_socket.hpp>
 #include <slabbuf/pool/basic_pool.hpp>
 #include <slabbuf/pool/buffer.hpp>
 
 #include <asio/async_result.hpp>
-#include <asio/basic_stream_socket.hpp>
 #include <asio/buffer.hpp>
 #include <asio/cancellation_state.hpp>
 #include <asio/compose.hpp>
@@ -223,8 +223,8 @@ struct initiate_send_file {
 /// connection_reset, and no SIGPIPE). A cancelled operation may have sent a part. Terminal and partial cancellation
 /// end it, total cancellation does not.
 /// To a socket, blocks of `pool` are taken only for files that sendfile(2) cannot send.
-template <class Protocol, class Executor, buffer_pool Pool, class Token>
-auto async_send_file(asio::basic_stream_socket<Protocol, Executor>& socket, Pool& pool, int descriptor,
+template <detail::stream_socket Socket, buffer_pool Pool, class Token>
+auto async_send_file(Socket& socket, Pool& pool, int descriptor,
                      std::uint64_t offset, std::size_t count, Token&& token) {
   return asio::async_initiate<Token, void(asio::error_code, std::size_t)>(
       detail::initiate_send_file(), token, &socket, &pool, detail::file_part{descriptor, offset, count});

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <slabbuf/net/async_read_some.hpp>
+#include <slabbuf/net/detail/buffer_parts.hpp>
 #include <slabbuf/net/detail/tls_engine.hpp>
 #include <slabbuf/net/detail/tls_op.hpp>
 #include <slabbuf/net/detail/write_source.hpp>
@@ -20,19 +21,6 @@
 #include <utility>
 
 namespace slabbuf::net::detail {
-
-/// The parts of a buffer sequence, as many as one step looks at. Returns how many.
-template <class Buffer, class Buffers>
-std::size_t parts_of(const Buffers& buffers, ::iovec (&parts)[gather_max]) {
-  std::size_t count = 0;
-  const auto end = asio::buffer_sequence_end(buffers);
-  for (auto each = asio::buffer_sequence_begin(buffers); each != end && count != gather_max; ++each) {
-    const Buffer one(*each);
-    // The system's type knows no const; sending changes nothing.
-    if (one.size() != 0) parts[count++] = {const_cast<void*>(static_cast<const void*>(one.data())), one.size()};
-  }
-  return count;
-}
 
 /// What takes nothing from the connection before it completes.
 struct tls_receiving_action {
