@@ -35,6 +35,8 @@ int run(const std::string& server, std::size_t requests) {
   if (server == "asio_wait") return echo<asio_server<asio_wait>>(requests);
   if (server == "asio_wait_pool") return echo<asio_server<asio_wait_pool>>(requests);
   if (server == "slabbuf_callback") return echo<asio_server<slabbuf_callback>>(requests);
+  if (server == "epoll_wait_pool") return echo<asio_server<epoll_wait_pool>>(requests);
+  if (server == "epoll_callback") return echo<asio_server<epoll_callback>>(requests);
   if (server == "echo_server") return echo<example_server>(requests);
   std::fprintf(stderr, "echo_instruction_count: '%s' is not a server\n", server.c_str());
   return 2;

@@ -5,7 +5,8 @@
 // |-----------------------|------------------------------------------------------------------------------------|
 // | tls/asio              | asio::ssl::stream, async_read_some into the session's array, asio::async_write     |
 // | tls/slabbuf           | tls_stream, async_read_some from the pool, async_write; OpenSSL's memory pooled    |
-// | tls/slabbuf_heap      | the same, OpenSSL's memory from malloc                                             |
+// | tls/slabbuf_epoll     | the same over an epoll_socket                                                      |
+// | tls/slabbuf_heap      | tls/slabbuf, OpenSSL's memory from malloc                                          |
 // | .../connections:C/bytes:N | echoes of N bytes, one on its way on each of C connections                     |
 // | tls_idle/...          | nothing: idle_bytes is the server's anonymous memory per connection after handshake |
 // |                       | and one echo; of nginx, after one small document                                   |
@@ -100,7 +101,7 @@ void send_nginx(benchmark::State& state) {
 }
 
 const bool tls_added = [] {
-  for (const char* const kind : {"asio", "slabbuf", "slabbuf_heap"}) {
+  for (const char* const kind : {"asio", "slabbuf", "slabbuf_epoll", "slabbuf_heap"}) {
     benchmark::RegisterBenchmark((std::string("tls/") + kind).c_str(), echo_tls, kind)
         ->ArgNames({"connections", "bytes"})
         ->Args({50, 64})

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The servers of tls_bench.cpp, each a process of its own: OpenSSL's allocator is the whole process's.
 //
-//     tls_bench_server asio | slabbuf | slabbuf_heap | slabbuf_sha256 | slabbuf_send FILE
+//     tls_bench_server asio | slabbuf | slabbuf_epoll | slabbuf_heap | slabbuf_sha256 | slabbuf_send FILE
 //
 // Echoes on a port of 127.0.0.1 that it prints, or sends a file, until its standard input ends. One thread, TLS 1.3
 // with TLS_AES_256_GCM_SHA384, which asio::ssl and nginx would choose; slabbuf_sha256 with TLS_AES_128_GCM_SHA256,
-// which prepare_for_small_connections() does; slabbuf_heap leaves OpenSSL its malloc.
+// which prepare_for_small_connections() does; slabbuf_heap leaves OpenSSL its malloc; slabbuf_epoll is over an
+// epoll_socket, the others over Asio's.
+#include <slabbuf/net/epoll_socket.hpp>
 #include <slabbuf/net/handler_allocator.hpp>
 #include <slabbuf/net/openssl_allocator.hpp>
 #include <slabbuf/net/tls_context.hpp>
@@ -60,9 +62,10 @@ struct asio_session {
   std::array<char, net::read_bytes_default> bytes;
 };
 
+template <class Socket>
 struct slabbuf_session {
   slabbuf_session(server_socket&& socket, asio::ssl::context& context, local_pool& from)
-      : stream(std::move(socket), context, from), pool(from) {}
+      : stream(Socket(std::move(socket)), context, from), pool(from) {}
 
   static void read(std::unique_ptr<slabbuf_session> self) {
     slabbuf_session& one = *self;
@@ -79,7 +82,7 @@ struct slabbuf_session {
                      }));
   }
 
-  net::tls_stream<server_socket> stream;
+  net::tls_stream<Socket> stream;
   local_pool& pool;
 };
 
@@ -132,14 +135,15 @@ int main(int argument_count, char** arguments) {
   using namespace slabbuf::bench;
   const std::string_view kind = argument_count >= 2 ? arguments[1] : "";
   if (kind == "asio") return serve<asio_session>();
-  if (kind == "slabbuf_heap") return serve<slabbuf_session>();
+  if (kind == "slabbuf_heap") return serve<slabbuf_session<server_socket>>();
   if (kind.starts_with("slabbuf")) slabbuf::net::install_openssl_allocator();
-  if (kind == "slabbuf") return serve<slabbuf_session>();
-  if (kind == "slabbuf_sha256") return serve<slabbuf_session>("TLS_AES_128_GCM_SHA256");
+  if (kind == "slabbuf") return serve<slabbuf_session<server_socket>>();
+  if (kind == "slabbuf_epoll") return serve<slabbuf_session<slabbuf::net::epoll_socket<tcp>>>();
+  if (kind == "slabbuf_sha256") return serve<slabbuf_session<server_socket>>("TLS_AES_128_GCM_SHA256");
   if (kind == "slabbuf_send" && argument_count == 3) {
     send_session::path = arguments[2];
     return serve<send_session>();
   }
-  std::fputs("tls_bench_server asio | slabbuf | slabbuf_heap | slabbuf_sha256 | slabbuf_send FILE\n", stderr);
+  std::fputs("tls_bench_server asio | slabbuf | slabbuf_epoll | slabbuf_heap | slabbuf_sha256 | slabbuf_send FILE\n", stderr);
   return 2;
 }

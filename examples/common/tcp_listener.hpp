@@ -4,6 +4,7 @@
 // Lifetime: io_context and pool must outlive it. The action must not destroy it.
 #pragma once
 
+#include <slabbuf/net/epoll_socket.hpp>
 #include <slabbuf/pool/local_pool.hpp>
 
 #include <asio/basic_socket_acceptor.hpp>
@@ -21,6 +22,9 @@ namespace slabbuf::examples {
 
 // The executor's concrete type: a type-erased one costs memory and time per operation.
 using tcp_socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
+
+// What a connection goes on as: a thread has many, and none of their waits costs a system call then.
+using tcp_connection = net::epoll_socket<asio::ip::tcp>;
 
 /// SO_REUSEPORT would let a second server take half of the traffic of a first one. Without it the system says that the
 /// address is taken: throws std::system_error then.

@@ -72,8 +72,6 @@ void echo_session<Stream>::on_read(std::unique_ptr<echo_session> self, asio::err
   if (ec && ec != asio::error::no_buffer_space) return finish(std::move(self), ec);
   if (std::exchange(self->stage_, stage::busy) == stage::closing) {
     self->deadline_.expires_after(self->shard_.patience());  // bytes came in the last moment
-  } else {
-    self->deadline_.restart();
   }
   if (ec) return wait_for_budget(std::move(self));
   self->shard_.counters_.received_bytes.add(received.size());
@@ -85,6 +83,7 @@ template <class Stream>
 void echo_session<Stream>::wait_for_budget(std::unique_ptr<echo_session> self) {
   echo_session& session = *self;
   echo_shard& shard = session.shard_;
+  session.deadline_.restart();
   net::async_acquire(
       shard.shared_.buffers, std::min(net::read_bytes_default, shard.shared_.buffers.block_bytes_max()),
       asio::bind_executor(
@@ -133,6 +132,7 @@ template <class Stream>
 template <class Data>
 void echo_session<Stream>::write_all(std::unique_ptr<echo_session> self, Data data) {
   echo_session& session = *self;
+  session.deadline_.restart();
   net::async_write(session.stream_, std::move(data),
                    net::bind_pool(session.shard_.handlers_,
                                   [self = std::move(self)](asio::error_code ec, std::size_t sent_bytes) mutable {
@@ -199,7 +199,7 @@ void echo_session<Stream>::abort() noexcept {
   stream_.lowest_layer().close(ignored);
 }
 
-template class echo_session<echo_tcp_stream>;
+template class echo_session<tcp_connection>;
 template class echo_session<echo_tls_stream>;
 
 }  // namespace slabbuf::examples

@@ -11,13 +11,13 @@
 // What is in parentheses is TLS's.
 #pragma once
 
+#include "common/tcp_listener.hpp"
+
 #include <slabbuf/net/deadline_wheel.hpp>
-#include <slabbuf/net/epoll_socket.hpp>
 #include <slabbuf/net/tls_stream.hpp>
 #include <slabbuf/pool/buffer.hpp>
 
 #include <asio/error_code.hpp>
-#include <asio/ip/tcp.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -28,9 +28,7 @@ namespace slabbuf::examples {
 
 class echo_shard;
 
-// Many connections, one thread: a wait costs no system call.
-using echo_tcp_stream = net::epoll_socket<asio::ip::tcp>;
-using echo_tls_stream = net::tls_stream<echo_tcp_stream>;
+using echo_tls_stream = net::tls_stream<tcp_connection>;
 
 template <class Stream>
 class echo_session {
@@ -78,7 +76,7 @@ class echo_session {
   int unsent_bytes_ = 0;  // in the kernel, when takes_bytes() was last asked
 };
 
-extern template class echo_session<echo_tcp_stream>;
+extern template class echo_session<tcp_connection>;
 extern template class echo_session<echo_tls_stream>;
 
 }  // namespace slabbuf::examples

@@ -64,16 +64,12 @@ void echo_shard::drain() {
 }
 
 void echo_shard::begin_tcp(tcp_socket peer) {
-  begin(std::move(peer), [](tcp_socket accepted) { return echo_tcp_stream(std::move(accepted)); });
+  begin(std::move(peer), [](tcp_socket accepted) { return tcp_connection(std::move(accepted)); });
 }
 
 void echo_shard::begin_tls(tcp_socket peer) {
   begin(std::move(peer), [this](tcp_socket accepted) {
-    try {
-      return echo_tls_stream(echo_tcp_stream(std::move(accepted)), shared_.tls->current().get(), shared_.buffers);
-    } catch (const std::system_error&) {
-      throw std::bad_alloc();  // there is nothing else that OpenSSL could lack
-    }
+    return echo_tls_stream(tcp_connection(std::move(accepted)), shared_.tls->current().get(), shared_.buffers);
   });
 }
 
@@ -91,6 +87,9 @@ void echo_shard::begin(tcp_socket peer, Make make_stream) {
   std::unique_ptr<session> made;
   try {
     made = std::make_unique<session>(*this, make_stream(std::move(peer)));
+  } catch (const std::system_error&) {
+    shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+    throw std::bad_alloc();  // there is nothing else that OpenSSL or the system could lack
   } catch (...) {
     shared_.connections.fetch_sub(1, std::memory_order_relaxed);
     throw;

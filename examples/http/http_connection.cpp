@@ -7,7 +7,7 @@
 
 namespace slabbuf::examples {
 
-template class http_connection<tcp_socket>;
+template class http_connection<tcp_connection>;
 template class http_connection<tls_socket>;
 
 }  // namespace slabbuf::examples

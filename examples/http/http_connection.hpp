@@ -52,7 +52,7 @@ class http_connection final : public http_exchange {
   blocking_threads& threads() noexcept override { return shard_.shared_.threads; }
 
  private:
-  static constexpr bool plain = std::is_same_v<Stream, tcp_socket>;
+  static constexpr bool plain = std::is_same_v<Stream, tcp_connection>;
 
   // What it does; what its deadline means.
   enum class phase : std::uint8_t {
@@ -174,7 +174,7 @@ class http_connection final : public http_exchange {
   void start_active();
   void begin_head();
   void end_active() noexcept;
-  tcp_socket& socket() noexcept;
+  tcp_connection& socket() noexcept;
 
   http_shard& shard_;
   Stream stream_;
@@ -185,7 +185,7 @@ class http_connection final : public http_exchange {
   bool local_ = false;  // its address here is a loopback one
 };
 
-extern template class http_connection<tcp_socket>;
+extern template class http_connection<tcp_connection>;
 extern template class http_connection<tls_socket>;
 
 }  // namespace slabbuf::examples

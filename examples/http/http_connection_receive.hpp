@@ -41,7 +41,7 @@ http_connection<Stream>::http_connection(http_shard& shard, Stream stream)
     : shard_(shard), stream_(std::move(stream)), deadline_(shard.deadlines_, expire{this}) {
   expires_after(phase::handshake, shard_.shared_.options.limits.head_timeout);
   asio::error_code ec;
-  const tcp_socket::endpoint_type here = socket().local_endpoint(ec);
+  const tcp_connection::endpoint_type here = socket().local_endpoint(ec);
   const asio::ip::address address = here.address();
   local_ = !ec && (address.is_v6() && address.to_v6().is_v4_mapped()
                        ? asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback()
@@ -62,7 +62,7 @@ asio::ip::address http_connection<Stream>::peer() const noexcept {
 }
 
 template <class Stream>
-tcp_socket& http_connection<Stream>::socket() noexcept {
+tcp_connection& http_connection<Stream>::socket() noexcept {
   if constexpr (plain) {
     return stream_;
   } else {
@@ -300,14 +300,14 @@ template <class Stream>
 void http_connection<Stream>::linger(pointer self) {
   http_connection& connection = *self;
   asio::error_code ec;
-  connection.socket().shutdown(tcp_socket::shutdown_send, ec);
+  connection.socket().shutdown(tcp_connection::shutdown_send, ec);
   if (ec) return;
   // Dropped by the kernel, which copies nothing. What is left makes the socket readable again at once.
   std::array<std::byte, 16 << 10> unseen;  // NOLINT: nobody reads it
   const ::ssize_t dropped =
       ::recv(connection.socket().native_handle(), unseen.data(), unseen.size(), MSG_TRUNC | MSG_DONTWAIT);
   if (dropped == 0 || (dropped < 0 && errno != EAGAIN && errno != EINTR)) return;
-  connection.socket().async_wait(tcp_socket::wait_read,
+  connection.socket().async_wait(tcp_connection::wait_read,
                                  bound(std::move(self), [](pointer next, asio::error_code failed) {
                                    if (!failed) linger(std::move(next));
                                  }));

@@ -27,13 +27,13 @@ http_shard::http_shard(const http_shared& shared, const http_server::handler_fac
       handler_(make_handler(context_)),
       plain_(context_, handlers_,
              [this](tcp_socket peer) {
-               admit(std::move(peer), [this](tcp_socket& socket) {
-                 http_connection<tcp_socket>::start(
-                     std::make_unique<http_connection<tcp_socket>>(*this, std::move(socket)));
+               admit(std::move(peer), [this](tcp_connection socket) {
+                 using connection = http_connection<tcp_connection>;
+                 connection::start(std::make_unique<connection>(*this, std::move(socket)));
                });
              }),
       tls_(context_, handlers_, [this](tcp_socket peer) {
-        admit(std::move(peer), [this](tcp_socket& socket) {
+        admit(std::move(peer), [this](tcp_connection socket) {
           tls_socket stream(std::move(socket), shared_.options.tls_context->current().get(), shared_.buffers);
           http_connection<tls_socket>::start(std::make_unique<http_connection<tls_socket>>(*this, std::move(stream)));
         });
@@ -79,9 +79,9 @@ void http_shard::admit(tcp_socket peer, Begin begin) {
   asio::error_code ignored;  // the peer may have gone already; the first read will say so
   peer.set_option(asio::ip::tcp::no_delay(true), ignored);
   try {
-    begin(peer);
+    begin(tcp_connection(std::move(peer)));
   } catch (const std::system_error& fault) {
-    // OpenSSL had no memory for it.
+    // OpenSSL or the system had no memory for it.
     spdlog::warn("a connection was dropped: {}", fault.what());
   }
 }

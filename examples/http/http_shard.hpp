@@ -28,7 +28,7 @@
 
 namespace slabbuf::examples {
 
-using tls_socket = net::tls_stream<tcp_socket>;
+using tls_socket = net::tls_stream<tcp_connection>;
 
 struct http_counters {
   counter accepted, refused, requests, received_bytes, sent_bytes;

@@ -89,25 +89,20 @@ class read_some_op : public associated_op<Socket, Handler> {
   }
 
   void operator()(asio::error_code ec) {
-    buffer received;
     if (!ec && this->closed()) ec = asio::error::operation_aborted;
+    if (ec) return this->complete(ec, buffer());
+    buffer received = acquire_to_read(*pool_, limit_);
+    if (!received) return this->complete(asio::error_code(asio::error::no_buffer_space), buffer());
+    const std::size_t offered = received.size();
+    received.commit(receive_now(this->descriptor(), received.prepare().first(offered), ec));
     if (!ec) {
-      received = acquire_to_read(*pool_, limit_);
-      if (received) {
-        const std::size_t offered = received.size();
-        received.commit(receive_now(this->descriptor(), received.prepare().first(offered), ec));
-        if (ec) {
-          received.release();
-        } else {
-          limit_.note(received.size(), offered);
-        }
-        // Readiness is a hint: another reader may have been faster, or a checksum did not match.
-        if (ec == asio::error::would_block) {
-          if (!this->ended()) return start(std::move(*this));
-          ec = asio::error::operation_aborted;
-        }
-      } else {
-        ec = asio::error::no_buffer_space;
+      limit_.note(received.size(), offered);
+    } else {
+      received.release();
+      // Readiness is a hint: another reader may have been faster, or a checksum did not match.
+      if (ec == asio::error::would_block) {
+        if (!this->ended()) return start(std::move(*this));
+        ec = asio::error::operation_aborted;
       }
     }
     this->complete(ec, std::move(received));

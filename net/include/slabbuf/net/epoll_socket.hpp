@@ -190,9 +190,14 @@ class epoll_socket : public asio::socket_base {
     or_throw("get_option", [&](asio::error_code& ec) { get_option(option, ec); });
   }
 
-  /// It never blocks: what cannot be done at once fails with would_block.
-  bool non_blocking() const noexcept { return true; }
-  bool native_non_blocking() const noexcept { return true; }
+  /// It never blocks: what cannot be done at once fails with would_block. To ask for anything else fails with
+  /// operation_not_supported.
+  static bool non_blocking() noexcept { return true; }
+  static bool native_non_blocking() noexcept { return true; }
+  static void non_blocking(bool mode, asio::error_code& ec) noexcept {
+    ec = mode ? asio::error_code() : asio::error_code(asio::error::operation_not_supported);
+  }
+  static void native_non_blocking(bool mode, asio::error_code& ec) noexcept { non_blocking(mode, ec); }
 
   /// Receives what is there, at most 64 buffers of it; returns how many bytes. Errors: would_block, eof, or another one.
   template <class MutableBufferSequence>

@@ -169,12 +169,15 @@ class epoll_service : public asio::execution_context::service {
   // The end of a turn, however its handlers end.
   class turn_end {
    public:
-    explicit turn_end(epoll_service& service) noexcept : service_(service) {}
+    explicit turn_end(epoll_service& service) noexcept
+        : service_(service), outer_(std::exchange(of_this_thread_, &service)) {}
     turn_end(const turn_end&) = delete;
     turn_end& operator=(const turn_end&) = delete;
     ~turn_end() {
+      of_this_thread_ = outer_;
       const std::lock_guard lock(service_.mutex_);
       service_.state_ = state::idle;
+      service_.waits_ += std::exchange(service_.turn_waits_, 0);
       // Those left are there because a handler has thrown.
       if (!service_.ready_.empty() || !service_.settled_.empty()) {
         service_.call();
@@ -185,6 +188,7 @@ class epoll_service : public asio::execution_context::service {
 
    private:
     epoll_service& service_;
+    epoll_service* outer_;  // a handler may run another io_context
   };
 
   void turn(bool is_ready) {
@@ -199,6 +203,12 @@ class epoll_service : public asio::execution_context::service {
   }
 
   void start(epoll_entry& entry, readiness what, epoll_wait& wait) {
+    // From a handler of a turn, as nearly always: the entry is this thread's, and the end of the turn does the rest.
+    if (of_this_thread_ == this && entry.descriptor >= 0 && ask_for(entry, entry.interest | bit_of(what)) == 0) {
+      waits_of(entry, what).push(wait);
+      ++turn_waits_;
+      return;
+    }
     std::unique_lock lock(mutex_);
     if (state_ == state::shut_down) {
       lock.unlock();
@@ -332,6 +342,8 @@ class epoll_service : public asio::execution_context::service {
     for (epoll_entry& each : entries_) ask_for(each, std::exchange(each.interest, 0));
   }
 
+  static inline thread_local epoll_service* of_this_thread_ = nullptr;  // whose turn it takes
+
   asio::io_context& context_;
   std::mutex mutex_;
   int set_ = -1;
@@ -341,7 +353,8 @@ class epoll_service : public asio::execution_context::service {
   epoll_entry* free_ = nullptr;
   epoll_wait_list ready_;    // the turn's alone
   epoll_wait_list settled_;  // ended without being ready
-  std::size_t waits_ = 0;    // in entries
+  std::size_t waits_ = 0;       // in entries, together with
+  std::size_t turn_waits_ = 0;  // those that the turn under way has begun: its thread's alone
   state state_ = state::idle;
 };
 
