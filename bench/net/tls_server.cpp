@@ -144,6 +144,7 @@ int main(int argument_count, char** arguments) {
     send_session::path = arguments[2];
     return serve<send_session>();
   }
-  std::fputs("tls_bench_server asio | slabbuf | slabbuf_epoll | slabbuf_heap | slabbuf_sha256 | slabbuf_send FILE\n", stderr);
+  std::fputs("tls_bench_server asio | slabbuf | slabbuf_epoll | slabbuf_heap | slabbuf_sha256 | slabbuf_send FILE\n",
+             stderr);
   return 2;
 }

@@ -330,7 +330,8 @@ template <class Stream>
 void http_connection<Stream>::wait_until_writable(pointer self) {
   http_connection& connection = *self;
   connection.watch_sending(connection.current()->output.capacity());
-  connection.socket().async_wait(tcp_connection::wait_write, bound(std::move(self), [](pointer next, asio::error_code ec) {
+  connection.socket().async_wait(tcp_connection::wait_write,
+                                 bound(std::move(self), [](pointer next, asio::error_code ec) {
                                    if (!ec) send(std::move(next));
                                  }));
 }

@@ -59,8 +59,7 @@ thread_local int epoll_ctl_error = 0;
 }  // namespace
 
 extern "C" int epoll_ctl(int set, int action, int descriptor, ::epoll_event* event) noexcept {
-  static auto* const real =
-      reinterpret_cast<int (*)(int, int, int, ::epoll_event*)>(::dlsym(RTLD_NEXT, "epoll_ctl"));
+  static auto* const real = reinterpret_cast<int (*)(int, int, int, ::epoll_event*)>(::dlsym(RTLD_NEXT, "epoll_ctl"));
   ++epoll_ctl_calls;
   if (epoll_ctl_error != 0) {
     errno = epoll_ctl_error;
@@ -99,7 +98,7 @@ class EpollSocket : public ::testing::Test {
 };
 
 TEST_F(EpollSocket, TakesOverAConnectedSocketWithItsOptions) {
-  support::loopback_pair sockets(context);
+  support::asio_loopback_pair sockets(context);
   const auto far_endpoint = sockets.far.local_endpoint();
   const auto near_endpoint = sockets.near.local_endpoint();
   const int descriptor = sockets.near.native_handle();
@@ -455,7 +454,8 @@ TEST_F(EpollSocket, TakesALargeHandlersMemoryFromItsAllocator) {
 
 // asio::async_read and the rest, with sequences of no buffer, of empty ones, and of more than one call takes.
 TEST_F(EpollSocket, IsAStreamOfAsios) {
-  for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{64}, std::size_t{65}, std::size_t{1000}}) {
+  for (const std::size_t count :
+       {std::size_t{0}, std::size_t{1}, std::size_t{64}, std::size_t{65}, std::size_t{1000}}) {
     SCOPED_TRACE(count);
     pair sockets(context);
     std::string sent(count * 1000, '\0');
@@ -600,14 +600,15 @@ TEST(EpollSocketThreads, EverySessionEndsAndGetsItsBytes) {
   struct session {
     explicit session(asio::io_context& io) : sockets(io), strand(io.get_executor()) {}
     void read(concurrent_pool& from) {
-      net::async_read_some(sockets.near, from, asio::bind_executor(strand, [this, &from](asio::error_code ec, buffer got) {
-                             if (ec) return void(ended = true);
-                             net::async_write(sockets.near, std::move(got),
-                                              asio::bind_executor(strand, [this, &from](asio::error_code error, std::size_t) {
-                                                if (error) return void(ended = true);
-                                                read(from);
-                                              }));
-                           }));
+      net::async_read_some(
+          sockets.near, from, asio::bind_executor(strand, [this, &from](asio::error_code ec, buffer got) {
+            if (ec) return void(ended = true);
+            net::async_write(sockets.near, std::move(got),
+                             asio::bind_executor(strand, [this, &from](asio::error_code error, std::size_t) {
+                               if (error) return void(ended = true);
+                               read(from);
+                             }));
+          }));
     }
     epoll_loopback_pair sockets;
     asio::strand<asio::io_context::executor_type> strand;

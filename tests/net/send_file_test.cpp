@@ -243,7 +243,7 @@ TEST_P(send_file_test, DiesWithItsContext) {
       net::async_send_file(around, pool, sent.descriptor(), 0, large_bytes, net::bind_pool(pool, never));
     }
     own.poll();
-    EXPECT_GT(pool.stats().in_use, 0U);
+    EXPECT_GE(pool.stats().in_use, GetParam() ? loopback_pair::blocks_per_wait : 1U);
   }
   EXPECT_EQ(pool.stats().in_use, 0U);
 }

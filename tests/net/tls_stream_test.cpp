@@ -419,7 +419,7 @@ TEST(TlsStreamSetup, WorksOverAReferenceAndALocalPool) {
   tls_contexts contexts;
   support::loopback_pair sockets(io);
   net::tls_stream<support::tls_socket&> server(sockets.near, contexts.server, pool);
-  net::tls_stream<support::tls_socket&> client(sockets.far, contexts.client.native_handle(), pool);
+  net::tls_stream<decltype(sockets.far)&> client(sockets.far, contexts.client.native_handle(), pool);
   EXPECT_EQ(&server.next_layer(), &sockets.near);
   EXPECT_EQ(&server.lowest_layer(), &sockets.near.lowest_layer());
   int done = 0;

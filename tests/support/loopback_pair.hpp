@@ -17,6 +17,7 @@ namespace slabbuf::support {
 template <class Executor>
 struct basic_loopback_pair {
   using socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
+  static constexpr unsigned blocks_per_wait = 1;  // of the handler's allocator
 
   explicit basic_loopback_pair(asio::io_context& context) : basic_loopback_pair(context, context) {}
   basic_loopback_pair(asio::io_context& near_context, asio::io_context& far_context)
@@ -39,14 +40,18 @@ struct basic_loopback_pair {
   socket far;   // its peer
 };
 
-using loopback_pair = basic_loopback_pair<asio::io_context::executor_type>;
+using asio_loopback_pair = basic_loopback_pair<asio::io_context::executor_type>;
 
 /// The same with an epoll_socket under test.
 struct epoll_loopback_pair {
   using socket = net::epoll_socket<asio::ip::tcp>;
+  static constexpr unsigned blocks_per_wait = 0;  // a wait has room with the descriptor
 
-  explicit epoll_loopback_pair(asio::io_context& context) : epoll_loopback_pair(loopback_pair(context)) {}
-  explicit epoll_loopback_pair(loopback_pair&& sockets) : near(std::move(sockets.near)), far(std::move(sockets.far)) {}
+  explicit epoll_loopback_pair(asio::io_context& context) : epoll_loopback_pair(context, context) {}
+  epoll_loopback_pair(asio::io_context& near_context, asio::io_context& far_context)
+      : epoll_loopback_pair(asio_loopback_pair(near_context, far_context)) {}
+  explicit epoll_loopback_pair(asio_loopback_pair&& sockets)
+      : near(std::move(sockets.near)), far(std::move(sockets.far)) {}
 
   void reset_far() {
     far.set_option(asio::socket_base::linger(true, 0));
@@ -54,7 +59,14 @@ struct epoll_loopback_pair {
   }
 
   socket near;
-  loopback_pair::socket far;
+  asio_loopback_pair::socket far;
 };
+
+// Tests of operations run with both: a program of the same source files each.
+#if defined(SLABBUF_TEST_EPOLL_SOCKET)
+using loopback_pair = epoll_loopback_pair;
+#else
+using loopback_pair = asio_loopback_pair;
+#endif
 
 }  // namespace slabbuf::support

@@ -51,7 +51,7 @@ struct basic_tls_pair {
   basic_tls_pair(asio::io_context& io, loopback_pair&& sockets, tls_contexts& contexts, concurrent_pool& pool)
       : context(io),
         server(make_tls_stream<Server>(std::move(sockets.near), contexts.server, pool)),
-        client(make_tls_stream<Client>(std::move(sockets.far), contexts.client, pool)) {}
+        client(make_tls_stream<Client>(tls_socket(std::move(sockets.far)), contexts.client, pool)) {}
 
   /// Both sides at once. Returns how each ended.
   std::pair<asio::error_code, asio::error_code> shake_hands() {

@@ -139,8 +139,7 @@ struct initiate_read_some {
 ///  - operation_aborted: cancelled, or the socket was closed; or any other error of the socket.
 /// Supports every type of cancellation, because nothing is taken from the socket before completion.
 template <detail::stream_socket Socket, buffer_pool Pool, class Token>
-auto async_read_some(Socket& socket, Pool& pool, Token&& token,
-                     std::size_t bytes_max = read_bytes_default) {
+auto async_read_some(Socket& socket, Pool& pool, Token&& token, std::size_t bytes_max = read_bytes_default) {
   return asio::async_initiate<Token, void(asio::error_code, buffer)>(
       detail::initiate_read_some<Socket>{&socket}, token, &pool,
       detail::read_limit(std::max<std::size_t>(bytes_max, 1)));
@@ -149,10 +148,9 @@ auto async_read_some(Socket& socket, Pool& pool, Token&& token,
 /// The same, with a block as large as `size` says, which learns from what comes; it must live until the
 /// handler is called.
 template <detail::stream_socket Socket, buffer_pool Pool, class Token>
-auto async_read_some(Socket& socket, Pool& pool, Token&& token,
-                     read_size& size) {
-  return asio::async_initiate<Token, void(asio::error_code, buffer)>(detail::initiate_read_some<Socket>{&socket},
-                                                                     token, &pool, detail::read_limit(size));
+auto async_read_some(Socket& socket, Pool& pool, Token&& token, read_size& size) {
+  return asio::async_initiate<Token, void(asio::error_code, buffer)>(detail::initiate_read_some<Socket>{&socket}, token,
+                                                                     &pool, detail::read_limit(size));
 }
 
 }  // namespace slabbuf::net

@@ -122,11 +122,9 @@ class has_delimiter {
 /// the error as of async_read_some, among them eof and no_buffer_space, and 0; no_memory when there is none for the
 /// chain. What was read is in the chain in any case. `count` may be 0.
 template <detail::stream_socket Socket, buffer_pool Pool, class Token>
-auto async_read_exactly(Socket& socket, buffer_chain& chain, Pool& pool,
-                        std::size_t count, Token&& token) {
+auto async_read_exactly(Socket& socket, buffer_chain& chain, Pool& pool, std::size_t count, Token&& token) {
   return asio::async_compose<Token, void(asio::error_code, std::size_t)>(
-      detail::fill_chain_op<Socket, Pool, detail::has_bytes>(socket, pool, chain, SIZE_MAX, {count}), token,
-      socket);
+      detail::fill_chain_op<Socket, Pool, detail::has_bytes>(socket, pool, chain, SIZE_MAX, {count}), token, socket);
 }
 
 /// Reads until the chain contains `delimiter`, which must live until the handler is called. Completes with
@@ -134,11 +132,11 @@ auto async_read_exactly(Socket& socket, buffer_chain& chain, Pool& pool,
 /// none in the first `bytes_max` bytes or more that came; else as async_read_exactly(). An empty delimiter is found
 /// at once, with 0.
 template <detail::stream_socket Socket, buffer_pool Pool, class Token>
-auto async_read_until(Socket& socket, buffer_chain& chain, Pool& pool,
-                      std::string_view delimiter, Token&& token, std::size_t bytes_max = message_bytes_default) {
+auto async_read_until(Socket& socket, buffer_chain& chain, Pool& pool, std::string_view delimiter, Token&& token,
+                      std::size_t bytes_max = message_bytes_default) {
   return asio::async_compose<Token, void(asio::error_code, std::size_t)>(
       detail::fill_chain_op<Socket, Pool, detail::has_delimiter>(socket, pool, chain, bytes_max,
-                                                                      detail::has_delimiter(delimiter)),
+                                                                 detail::has_delimiter(delimiter)),
       token, socket);
 }
 

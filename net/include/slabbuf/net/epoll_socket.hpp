@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A connected stream socket that waits without a system call, to be used in the place of Asio's where a thread has many.
-// Threads: as of Asio's: different sockets from any, the same one from one thread or strand at a time.
-// Lifetime: as of Asio's: the io_context must outlive the socket; the socket must live, and stay where it is, until the
-// handlers of its operations have been called.
+// A connected stream socket that waits without a system call, to be used in the place of Asio's where a thread has
+// many. Threads: as of Asio's: different sockets from any, the same one from one thread or strand at a time. Lifetime:
+// as of Asio's: the io_context must outlive the socket; the socket must live, and stay where it is, until the handlers
+// of its operations have been called.
 //
 //     tcp::socket peer = ...;                                 accepted or connected, its options set
 //     net::epoll_socket socket(context, std::move(peer));     from here on
@@ -10,12 +10,12 @@
 //     asio::async_write(socket, buffers, token);              it is an AsyncReadStream and AsyncWriteStream
 //     net::tls_stream<net::epoll_socket<tcp>> stream(...);
 //
-// Asio asks the system anew for each wait. The sockets of this type of an io_context share an epoll set of their own, which
-// Asio watches as one descriptor and in which they stay: where many of them are at work at once a wait costs nothing;
-// where a thread has a single one, a turn of the loop costs a system call more than Asio's (epoll_wait).
-// The handlers of up to 128 connections that are ready run one after the other, as one handler to io_context::run_one()
-// and stop(); none of them may run the io_context itself. With several threads that run one io_context such handlers
-// run on one of them at a time, unless they have executors of their own.
+// Asio asks the system anew for each wait. The sockets of this type of an io_context share an epoll set of their own,
+// which Asio watches as one descriptor and in which they stay: where many of them are at work at once a wait costs
+// nothing; where a thread has a single one, a turn of the loop costs a system call more than Asio's (epoll_wait). The
+// handlers of up to 128 connections that are ready run one after the other, as one handler to io_context::run_one() and
+// stop(); none of them may run the io_context itself. With several threads that run one io_context such handlers run on
+// one of them at a time, unless they have executors of their own.
 #pragma once
 
 #include <slabbuf/net/detail/buffer_parts.hpp>
@@ -137,7 +137,9 @@ class epoll_socket : public asio::socket_base {
     ec.clear();
     if (close_now() != 0) ec.assign(errno, asio::error::get_system_category());
   }
-  void close() { or_throw("close", [&](asio::error_code& ec) { close(ec); }); }
+  void close() {
+    or_throw("close", [&](asio::error_code& ec) { close(ec); });
+  }
 
   /// Gives the descriptor away. What is under way completes with operation_aborted.
   native_handle_type release() noexcept {
@@ -150,10 +152,14 @@ class epoll_socket : public asio::socket_base {
     ec = is_open() ? asio::error_code() : asio::error_code(asio::error::bad_descriptor);
     if (is_open()) service_->cancel(*entry_);
   }
-  void cancel() { or_throw("cancel", [&](asio::error_code& ec) { cancel(ec); }); }
+  void cancel() {
+    or_throw("cancel", [&](asio::error_code& ec) { cancel(ec); });
+  }
 
   void shutdown(shutdown_type what, asio::error_code& ec) noexcept { check(::shutdown(descriptor_, what), ec); }
-  void shutdown(shutdown_type what) { or_throw("shutdown", [&](asio::error_code& ec) { shutdown(what, ec); }); }
+  void shutdown(shutdown_type what) {
+    or_throw("shutdown", [&](asio::error_code& ec) { shutdown(what, ec); });
+  }
 
   endpoint_type local_endpoint(asio::error_code& ec) const { return endpoint_by(&::getsockname, ec); }
   endpoint_type local_endpoint() const {
@@ -199,7 +205,8 @@ class epoll_socket : public asio::socket_base {
   }
   static void native_non_blocking(bool mode, asio::error_code& ec) noexcept { non_blocking(mode, ec); }
 
-  /// Receives what is there, at most 64 buffers of it; returns how many bytes. Errors: would_block, eof, or another one.
+  /// Receives what is there, at most 64 buffers of it; returns how many bytes. Errors: would_block, eof, or another
+  /// one.
   template <class MutableBufferSequence>
   std::size_t read_some(const MutableBufferSequence& buffers, asio::error_code& ec) {
     return transfer<detail::epoll_receive>(buffers, ec);
@@ -209,7 +216,8 @@ class epoll_socket : public asio::socket_base {
     return or_throw("read_some", [&](asio::error_code& ec) { return read_some(buffers, ec); });
   }
 
-  /// Sends what there is room for, at most 64 buffers of it; returns how many bytes. Errors: would_block or another one.
+  /// Sends what there is room for, at most 64 buffers of it; returns how many bytes. Errors: would_block or another
+  /// one.
   template <class ConstBufferSequence>
   std::size_t write_some(const ConstBufferSequence& buffers, asio::error_code& ec) {
     return transfer<detail::epoll_send>(buffers, ec);
@@ -219,17 +227,18 @@ class epoll_socket : public asio::socket_base {
     return or_throw("write_some", [&](asio::error_code& ec) { return write_some(buffers, ec); });
   }
 
-  /// Completes with (error_code) when the socket can be read from or written to without waiting, or is in error: a hint.
-  /// Errors: operation_aborted when cancelled or closed; no_buffer_space or no_memory when the system cannot watch one
-  /// more; operation_not_supported for wait_error. Supports every type of cancellation.
+  /// Completes with (error_code) when the socket can be read from or written to without waiting, or is in error: a
+  /// hint. Errors: operation_aborted when cancelled or closed; no_buffer_space or no_memory when the system cannot
+  /// watch one more; operation_not_supported for wait_error. Supports every type of cancellation.
   template <class Token>
   auto async_wait(wait_type what, Token&& token) {
     return asio::async_initiate<Token, void(asio::error_code)>(detail::initiate_epoll_wait<epoll_socket>{this}, token,
                                                                what);
   }
 
-  /// Receives some bytes, at least one unless the buffers have no room. Completes with (error_code, size_t): eof when the
-  /// peer has closed its side; operation_aborted; or another error of the socket. Supports every type of cancellation.
+  /// Receives some bytes, at least one unless the buffers have no room. Completes with (error_code, size_t): eof when
+  /// the peer has closed its side; operation_aborted; or another error of the socket. Supports every type of
+  /// cancellation.
   template <class MutableBufferSequence, class Token>
   auto async_read_some(const MutableBufferSequence& buffers, Token&& token) {
     return asio::async_initiate<Token, void(asio::error_code, std::size_t)>(
@@ -253,8 +262,8 @@ class epoll_socket : public asio::socket_base {
       return service_->async_wait(*entry_, what == wait_read ? detail::readiness::read : detail::readiness::write,
                                   std::forward<Handler>(handler));
     }
-    const asio::error_code ec =
-        is_open() ? asio::error_code(asio::error::operation_not_supported) : asio::error_code(asio::error::bad_descriptor);
+    const asio::error_code ec = is_open() ? asio::error_code(asio::error::operation_not_supported)
+                                          : asio::error_code(asio::error::bad_descriptor);
     const auto there = asio::get_associated_executor(handler, get_executor());
     asio::post(there, detail::ended_wait<std::decay_t<Handler>>{std::forward<Handler>(handler), ec});
   }

@@ -224,8 +224,8 @@ struct initiate_send_file {
 /// end it, total cancellation does not.
 /// To a socket, blocks of `pool` are taken only for files that sendfile(2) cannot send.
 template <detail::stream_socket Socket, buffer_pool Pool, class Token>
-auto async_send_file(Socket& socket, Pool& pool, int descriptor,
-                     std::uint64_t offset, std::size_t count, Token&& token) {
+auto async_send_file(Socket& socket, Pool& pool, int descriptor, std::uint64_t offset, std::size_t count,
+                     Token&& token) {
   return asio::async_initiate<Token, void(asio::error_code, std::size_t)>(
       detail::initiate_send_file(), token, &socket, &pool, detail::file_part{descriptor, offset, count});
 }

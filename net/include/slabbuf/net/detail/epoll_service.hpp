@@ -4,7 +4,8 @@
 // Threads: any; for one descriptor, one at a time. The handlers of a turn run one after the other.
 // Lifetime: the io_context's. Waits that are under way when it ends are destroyed.
 //
-//     Asio's set --readable--> a turn: epoll_wait(0) on ours --> the handlers of up to 128 events --> Asio watches again
+//     Asio's set --readable--> a turn: epoll_wait(0) on ours --> the handlers of up to 128 events --> Asio watches
+//     again
 //
 // Asio's set is edge-triggered: it asks the system anew for each wait (epoll_ctl), because bytes may have come before.
 // Here the system is asked when a descriptor comes in, and when an event finds nobody waiting: then it goes out, until
@@ -71,8 +72,8 @@ class epoll_service : public asio::execution_context::service {
     return *added;
   }
 
-  /// Ends its waits (operation_aborted). Comes before the descriptor is closed: the set would keep it where a copy lives
-  /// on, in another process perhaps.
+  /// Ends its waits (operation_aborted). Comes before the descriptor is closed: the set would keep it where a copy
+  /// lives on, in another process perhaps.
   void remove(epoll_entry& leaving) noexcept {
     const std::lock_guard lock(mutex_);
     abort_all(leaving);
@@ -87,13 +88,12 @@ class epoll_service : public asio::execution_context::service {
     abort_all(entry);
   }
 
-  /// Calls handler(error_code) when the descriptor is ready or in error: a hint, as with Asio. Never from in here. Takes
-  /// notice of every type of cancellation. Errors: operation_aborted, and what epoll_ctl says (ENOSPC, ENOMEM).
+  /// Calls handler(error_code) when the descriptor is ready or in error: a hint, as with Asio. Never from in here.
+  /// Takes notice of every type of cancellation. Errors: operation_aborted, and what epoll_ctl says (ENOSPC, ENOMEM).
   template <class Handler>
   void async_wait(epoll_entry& entry, readiness what, Handler&& handler) {
-    using op = epoll_wait_op<std::decay_t<Handler>>;
-    op& wait = op::make(std::forward<Handler>(handler), context_.get_executor(), entry.room);
-    auto slot = wait.cancellation_slot();
+    auto slot = asio::get_associated_cancellation_slot(handler);
+    epoll_wait& wait = make_epoll_wait(std::forward<Handler>(handler), context_.get_executor(), entry.room);
     if (slot.is_connected()) {
       try {
         slot.template emplace<canceller>(*this, entry, what, wait);
@@ -314,7 +314,7 @@ class epoll_service : public asio::execution_context::service {
   // asio::execution_context::service's.
 
   void shutdown() noexcept override {
-    epoll_wait_list dying;
+    epoll_wait_queue dying;
     {
       const std::lock_guard lock(mutex_);
       for (epoll_entry& each : entries_) {
@@ -351,8 +351,8 @@ class epoll_service : public asio::execution_context::service {
   turn_memory memory_;
   std::deque<epoll_entry> entries_;  // which stay where they are
   epoll_entry* free_ = nullptr;
-  epoll_wait_list ready_;    // the turn's alone
-  epoll_wait_list settled_;  // ended without being ready
+  epoll_wait_queue ready_;      // the turn's alone
+  epoll_wait_queue settled_;    // ended without being ready
   std::size_t waits_ = 0;       // in entries, together with
   std::size_t turn_waits_ = 0;  // those that the turn under way has begun: its thread's alone
   state state_ = state::idle;

@@ -14,12 +14,12 @@
 #include <asio/error.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
+#include <asio/recycling_allocator.hpp>
 
 #include <atomic>
 #include <cstddef>
 #include <memory>
 #include <new>
-#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -27,7 +27,7 @@ namespace slabbuf::net::detail {
 
 /// Room for one wait: whoever sets `taken` has it.
 struct epoll_wait_room {
-  static constexpr std::size_t bytes_max = 128;  // most operations of this library
+  static constexpr std::size_t bytes_max = 144;  // reads of this library, TLS among them
   alignas(std::max_align_t) std::byte bytes[bytes_max];
   std::atomic<bool> taken{false};  // the next wait may be on another thread than the handler of the last one
 };
@@ -55,7 +55,7 @@ class epoll_wait {
 };
 
 /// First in, first out.
-class epoll_wait_list {
+class epoll_wait_queue {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
   void push(epoll_wait& added) noexcept {
@@ -68,13 +68,28 @@ class epoll_wait_list {
     first_ = popped.next;
     return popped;
   }
+
+ private:
+  epoll_wait* first_ = nullptr;
+  epoll_wait* last_ = nullptr;  // when there is a first one
+};
+
+/// The same in one word, for the one wait that there is nearly always.
+class epoll_wait_list {
+ public:
+  bool empty() const noexcept { return first_ == nullptr; }
+  void push(epoll_wait& added) noexcept {
+    epoll_wait** end = &first_;
+    while (*end != nullptr) end = &(*end)->next;
+    *end = &added;
+    added.next = nullptr;
+  }
+  epoll_wait& pop() noexcept { return *std::exchange(first_, first_->next); }
   /// False when it is not in there.
   bool remove(const epoll_wait& removed) noexcept {
-    epoll_wait* before = nullptr;
-    for (epoll_wait* each = first_; each != nullptr; before = each, each = each->next) {
-      if (each != &removed) continue;
-      (before == nullptr ? first_ : before->next) = each->next;
-      if (last_ == each) last_ = before;
+    for (epoll_wait** each = &first_; *each != nullptr; each = &(*each)->next) {
+      if (*each != &removed) continue;
+      *each = removed.next;
       return true;
     }
     return false;
@@ -82,7 +97,6 @@ class epoll_wait_list {
 
  private:
   epoll_wait* first_ = nullptr;
-  epoll_wait* last_ = nullptr;  // when there is a first one
 };
 
 /// A handler with what it is called with, on its way to an executor of its own.
@@ -96,53 +110,44 @@ struct ended_wait {
   asio::error_code ec;
 };
 
-template <class Handler>
+/// A wait whose handler is called where the service's turns are; `Elsewhere`: one with another executor.
+template <class Handler, bool Elsewhere>
 class epoll_wait_op final : public epoll_wait {
-  using io_executor = asio::io_context::executor_type;
-  using executor = asio::associated_executor_t<Handler, io_executor>;
-  using allocator =
-      typename std::allocator_traits<asio::associated_allocator_t<Handler>>::template rebind_alloc<epoll_wait_op>;
+  using executor = asio::associated_executor_t<Handler, asio::io_context::executor_type>;
+  // Where the handler has none: what Asio takes the memory of its own operations from.
+  using recycling = asio::recycling_allocator<void>;
+  using allocator = typename std::allocator_traits<
+      asio::associated_allocator_t<Handler, recycling>>::template rebind_alloc<epoll_wait_op>;
   using traits = std::allocator_traits<allocator>;
+
+  // Asio promises that a handler's executor has work as long as the operation is under way. The service's io_context
+  // has it anyway.
+  struct no_work {
+    explicit no_work(const executor&) noexcept {}
+  };
+  using work = std::conditional_t<Elsewhere, asio::executor_work_guard<executor>, no_work>;
 
  public:
   /// In `room` when that is free and large enough. Throws what the allocator throws; the handler is there still then.
   template <class H>
-  static epoll_wait_op& make(H&& handler, const io_executor& context, epoll_wait_room& room) {
+  static epoll_wait& make(H&& handler, const executor& there, epoll_wait_room& room) {
     constexpr bool fits =
         sizeof(epoll_wait_op) <= epoll_wait_room::bytes_max && alignof(epoll_wait_op) <= alignof(std::max_align_t);
     const bool in_room = fits && !room.taken.exchange(true, std::memory_order_acquire);
-    allocator memory(asio::get_associated_allocator(handler));
+    allocator memory(asio::get_associated_allocator(handler, recycling()));
     void* const place = in_room ? static_cast<void*>(room.bytes) : traits::allocate(memory, 1);
     try {
-      return *new (place) epoll_wait_op(std::forward<H>(handler), context, in_room ? &room : nullptr);
+      return *new (place) epoll_wait_op(std::forward<H>(handler), there, in_room ? &room : nullptr);
     } catch (...) {
       free(place, in_room ? &room : nullptr, memory);
       throw;
     }
   }
 
-  auto cancellation_slot() const noexcept { return asio::get_associated_cancellation_slot(handler_); }
-
  private:
   template <class H>
-  epoll_wait_op(H&& handler, const io_executor& context, epoll_wait_room* room)
-      : epoll_wait(&epoll_wait_op::end),
-        context_(context),
-        room_(room),
-        handler_(std::forward<H>(handler)) {
-    // Asio promises that a handler's executor has work as long as the operation is under way.
-    const executor there = asio::get_associated_executor(handler_, context);
-    if (!is_same(there, context)) work_.emplace(there);
-  }
-
-  // The service's own io_context, which has work as long as there are waits, and runs what completes.
-  static bool is_same(const executor& there, const io_executor& context) noexcept {
-    if constexpr (std::is_same_v<executor, io_executor>) {
-      return there == context;
-    } else {
-      return false;
-    }
-  }
+  epoll_wait_op(H&& handler, const executor& there, epoll_wait_room* room)
+      : epoll_wait(&epoll_wait_op::end), room_(room), handler_(std::forward<H>(handler)), work_(there) {}
 
   static void free(void* place, epoll_wait_room* room, allocator memory) noexcept {
     if (room != nullptr) {
@@ -156,25 +161,40 @@ class epoll_wait_op final : public epoll_wait {
     auto* const self = static_cast<epoll_wait_op*>(base);
     asio::error_code ec;
     if (self->error != 0) ec.assign(self->error, asio::error::get_system_category());
-    const io_executor context = self->context_;
     epoll_wait_room* const room = self->room_;
-    [[maybe_unused]] const auto working = std::move(self->work_);
+    [[maybe_unused]] const work working(std::move(self->work_));
     Handler handler(std::move(self->handler_));
     self->~epoll_wait_op();
-    free(self, room, allocator(asio::get_associated_allocator(handler)));
+    free(self, room, allocator(asio::get_associated_allocator(handler, recycling())));
     if (!calls) return;
     // What is emitted from here on must not find the next wait, which may be in the same place.
     auto slot = asio::get_associated_cancellation_slot(handler);
     if (slot.is_connected()) slot.clear();
-    const executor there = asio::get_associated_executor(handler, context);
-    if (is_same(there, context)) return std::move(handler)(ec);
-    asio::dispatch(there, ended_wait<Handler>{std::move(handler), ec});
+    if constexpr (Elsewhere) {
+      const executor there = working.get_executor();
+      asio::dispatch(there, ended_wait<Handler>{std::move(handler), ec});
+    } else {
+      std::move(handler)(ec);
+    }
   }
 
-  io_executor context_;
   epoll_wait_room* room_;
   Handler handler_;
-  std::optional<asio::executor_work_guard<executor>> work_;
+  [[no_unique_address]] work work_;
 };
+
+/// A wait with this handler, for a service of this executor: in `room` when that is free and large enough. Throws what
+/// the handler's allocator throws.
+template <class Handler>
+epoll_wait& make_epoll_wait(Handler&& handler, const asio::io_context::executor_type& here, epoll_wait_room& room) {
+  using handler_type = std::decay_t<Handler>;
+  using executor = asio::associated_executor_t<handler_type, asio::io_context::executor_type>;
+  const executor there = asio::get_associated_executor(handler, here);
+  if constexpr (std::is_constructible_v<executor, const asio::io_context::executor_type&>) {
+    if (there == executor(here))
+      return epoll_wait_op<handler_type, false>::make(std::forward<Handler>(handler), there, room);
+  }
+  return epoll_wait_op<handler_type, true>::make(std::forward<Handler>(handler), there, room);
+}
 
 }  // namespace slabbuf::net::detail

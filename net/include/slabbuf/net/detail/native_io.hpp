@@ -19,17 +19,17 @@
 
 namespace slabbuf::net::detail {
 
-/// Receives what is there into these parts, at least one; one system call. Bytes received, or 0 and in `ec`: would_block
-/// when nothing is there yet, eof when the peer has closed its side, else the system's error.
+/// Receives what is there into these parts, at least one; one system call. Bytes received, or 0 and in `ec`:
+/// would_block when nothing is there yet, eof when the peer has closed its side, else the system's error.
 inline std::size_t receive_now(int descriptor, std::span<::iovec> into, asio::error_code& ec) noexcept {
   ::msghdr message{};
   message.msg_iov = into.data();
   message.msg_iovlen = into.size();
   for (;;) {
     // A single part takes the shorter way through the kernel.
-    const ::ssize_t received =
-        into.size() == 1 ? ::recv(descriptor, into.front().iov_base, into.front().iov_len, MSG_DONTWAIT)
-                         : ::recvmsg(descriptor, &message, MSG_DONTWAIT);
+    const ::ssize_t received = into.size() == 1
+                                   ? ::recv(descriptor, into.front().iov_base, into.front().iov_len, MSG_DONTWAIT)
+                                   : ::recvmsg(descriptor, &message, MSG_DONTWAIT);
     if (received > 0) {
       ec.clear();
       return static_cast<std::size_t>(received);
