@@ -12,7 +12,9 @@
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <linux/net_tstamp.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <asio/bind_cancellation_slot.hpp>
@@ -34,6 +36,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <future>
@@ -381,17 +384,122 @@ TEST_F(EpollSocket, AHandlerMayCloseTheOthersOfItsTurn) {
   pair one(context);
   pair other(context);
   int ended = 0;
-  for (auto [mine, its] : {std::pair(&one, &other), std::pair(&other, &one)}) {
-    asio::write(mine->far, asio::buffer("x", 1));
-    net::async_read_some(mine->near, pool, [&ended, its](asio::error_code ec, buffer got) {
+  const auto read = [&](pair& mine, pair& its) {
+    asio::write(mine.far, asio::buffer("x", 1));
+    net::async_read_some(mine.near, pool, [&ended, &its](asio::error_code ec, buffer got) {
       EXPECT_EQ(ec, ended == 0 ? asio::error_code() : asio::error_code(asio::error::operation_aborted));
       EXPECT_EQ(got.size(), ended == 0 ? 1U : 0U);
       ++ended;
-      its->near.close();
+      its.near.close();
+    });
+  };
+  read(one, other);
+  read(other, one);
+  run();
+  EXPECT_EQ(ended, 2);
+}
+
+// What a turn has found ready may be cancelled, or lose its socket, before it is called.
+TEST_F(EpollSocket, ACancellationReachesWaitsThatHaveBeenFoundReady) {
+  pair sockets(context);
+  std::vector<asio::error_code> ended;
+  std::array<char, 2> bytes{};
+  asio::write(sockets.far, asio::buffer("x", 1));
+  for (char& each : bytes) {
+    sockets.near.async_read_some(asio::buffer(&each, 1), [&](asio::error_code ec, std::size_t) {
+      ended.push_back(ec);
+      sockets.near.cancel();
     });
   }
   run();
-  EXPECT_EQ(ended, 2);
+  EXPECT_EQ(ended, (std::vector<asio::error_code>{{}, asio::error::operation_aborted}));
+}
+
+TEST_F(EpollSocket, AHandlerMayDestroyTheOthersOfItsTurn) {
+  std::array<std::unique_ptr<pair>, 3> pairs;
+  int ended = 0;
+  char byte = 0;
+  for (auto& each : pairs) {
+    each = std::make_unique<pair>(context);
+    asio::write(each->far, asio::buffer("x", 1));
+  }
+  for (auto& each : pairs) {
+    each->near.async_read_some(asio::buffer(&byte, 1), [&](asio::error_code ec, std::size_t) {
+      EXPECT_EQ(ec, ended == 0 ? asio::error_code() : asio::error_code(asio::error::operation_aborted));
+      ++ended;
+      for (auto& one : pairs) one.reset();
+    });
+  }
+  run();
+  EXPECT_EQ(ended, 3);
+}
+
+TEST_F(EpollSocket, MoreMayBeReadyThanATurnTakes) {
+  std::vector<std::unique_ptr<pair>> pairs;
+  int ended = 0;
+  for (int count = 0; count < 300; ++count) {
+    pairs.push_back(std::make_unique<pair>(context));
+    asio::write(pairs.back()->far, asio::buffer("x", 1));
+    pairs.back()->near.async_wait(tcp_epoll_socket::wait_read, [&](asio::error_code ec) {
+      EXPECT_FALSE(ec);
+      ++ended;
+    });
+  }
+  run();
+  EXPECT_EQ(ended, 300);
+}
+
+TEST_F(EpollSocket, AChainOfCancellationsKeepsNobodyWaiting) {
+  pair cancelled(context);
+  pair ready(context);
+  asio::write(ready.far, asio::buffer("x", 1));
+  int cancellations = 0;
+  bool called = false;
+  std::function<void()> wait = [&] {
+    cancelled.near.async_wait(tcp_epoll_socket::wait_read, [&](asio::error_code) {
+      if (!called && ++cancellations < 1000) wait();
+    });
+    cancelled.near.cancel();
+  };
+  wait();
+  ready.near.async_wait(tcp_epoll_socket::wait_read, [&](asio::error_code) { called = true; });
+  run();
+  EXPECT_TRUE(called);
+  EXPECT_LT(cancellations, 10);
+}
+
+// A message in the error queue is a level that reading does not take away.
+TEST_F(EpollSocket, AnErrorQueueKeepsNobodyBusy) {
+  pair sockets(context);
+  constexpr int stamps = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+  if (::setsockopt(sockets.near.native_handle(), SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof stamps) != 0) {
+    GTEST_SKIP() << "the system has no time stamps";
+  }
+  char byte = 0;
+  std::optional<asio::error_code> read;
+  const auto read_one = [&] {
+    read.reset();
+    sockets.near.async_read_some(asio::buffer(&byte, 1), [&](asio::error_code ec, std::size_t) { read = ec; });
+  };
+  read_one();
+  sockets.near.write_some(asio::buffer("s", 1));
+  context.restart();
+  while (context.poll() != 0) {
+  }
+  const int before = epoll_wait_calls;
+  for (int count = 0; count < 100; ++count) context.poll();
+  EXPECT_LE(epoll_wait_calls - before, 100) << "Asio's own";
+  // What comes is read all the same: what was there before the wait, in parts, and the end.
+  asio::write(sockets.far, asio::buffer("abc", 3));
+  for (const char expected : std::string_view("abc")) {
+    run();
+    EXPECT_EQ(read, asio::error_code());
+    EXPECT_EQ(byte, expected);
+    read_one();
+  }
+  sockets.far.shutdown(tcp::socket::shutdown_send);
+  run();
+  EXPECT_EQ(read, asio::error::eof);
 }
 
 TEST_F(EpollSocket, HandlersRunWhereTheyAreBound) {
@@ -591,7 +699,7 @@ TEST(EpollSocketLifetime, AChildHasASetOfItsOwn) {
   EXPECT_EQ(waited, asio::error_code());
 }
 
-// Several threads run the io_context; each session has a strand. Some are cancelled from another thread's strand turn.
+// Several threads run the io_context; each session has a strand.
 TEST(EpollSocketThreads, EverySessionEndsAndGetsItsBytes) {
   constexpr int sessions = 64;
   constexpr std::size_t bytes_each = 20'000;
@@ -646,6 +754,70 @@ TEST(EpollSocketThreads, EverySessionEndsAndGetsItsBytes) {
   for (std::thread& each : threads) each.join();
   for (const auto& each : all) EXPECT_TRUE(each->ended);
   EXPECT_EQ(pool.stats().in_use, 0U);
+}
+
+// Handlers of two strands run side by side: here the first waits for the second.
+TEST(EpollSocketThreads, StrandsRunSideBySide) {
+  asio::io_context context;
+  epoll_loopback_pair one(context);
+  epoll_loopback_pair other(context);
+  const auto first = asio::make_strand(context);
+  const auto second = asio::make_strand(context);
+  std::promise<void> met;
+  bool has_met = false;
+  one.near.async_wait(tcp_epoll_socket::wait_read, asio::bind_executor(first, [&](asio::error_code) {
+                        has_met = met.get_future().wait_for(std::chrono::minutes(1)) == std::future_status::ready;
+                      }));
+  other.near.async_wait(tcp_epoll_socket::wait_read,
+                        asio::bind_executor(second, [&](asio::error_code) { met.set_value(); }));
+  asio::write(one.far, asio::buffer("x", 1));
+  asio::write(other.far, asio::buffer("x", 1));
+  std::thread helper([&] { context.run(); });
+  context.run();
+  helper.join();
+  EXPECT_TRUE(has_met);
+}
+
+// Cancellation by slots, on the strands of the sessions, while turns run on other threads.
+TEST(EpollSocketThreads, SlotsAreEmittedWhileOthersTakeTurns) {
+  constexpr int sessions = 16;
+  constexpr int rounds = 200;
+  asio::io_context context;
+  struct session {
+    explicit session(asio::io_context& io) : sockets(io), strand(io.get_executor()) {}
+    void read() {
+      sockets.near.async_read_some(
+          asio::buffer(&byte, 1),
+          asio::bind_executor(strand,
+                              asio::bind_cancellation_slot(signal.slot(), [this](asio::error_code ec, std::size_t) {
+                                ++(ec == asio::error::operation_aborted ? cancelled : received);
+                                if (++ended < rounds) read();
+                              })));
+      // One of the two is first.
+      asio::error_code ignored;
+      asio::write(sockets.far, asio::buffer("x", 1), ignored);
+      asio::post(strand, [this] { signal.emit(asio::cancellation_type::terminal); });
+    }
+    epoll_loopback_pair sockets;
+    asio::strand<asio::io_context::executor_type> strand;
+    asio::cancellation_signal signal;
+    char byte = 0;
+    int ended = 0;
+    int cancelled = 0;
+    int received = 0;
+  };
+  std::vector<std::unique_ptr<session>> all;
+  for (int count = 0; count < sessions; ++count) {
+    all.push_back(std::make_unique<session>(context));
+    asio::post(all.back()->strand, [one = all.back().get()] { one->read(); });
+  }
+  std::vector<std::thread> threads;
+  for (int count = 0; count < 4; ++count) threads.emplace_back([&] { context.run(); });
+  for (std::thread& each : threads) each.join();
+  for (const auto& each : all) {
+    EXPECT_EQ(each->ended, rounds);
+    EXPECT_EQ(each->cancelled + each->received, rounds);
+  }
 }
 
 }  // namespace

@@ -141,7 +141,7 @@ struct initiate_read_some {
 template <detail::stream_socket Socket, buffer_pool Pool, class Token>
 auto async_read_some(Socket& socket, Pool& pool, Token&& token, std::size_t bytes_max = read_bytes_default) {
   return asio::async_initiate<Token, void(asio::error_code, buffer)>(
-      detail::initiate_read_some<Socket>{&socket}, token, &pool,
+      detail::initiate_read_some<detail::plain_socket_t<Socket>>{&socket}, token, &pool,
       detail::read_limit(std::max<std::size_t>(bytes_max, 1)));
 }
 
@@ -149,8 +149,8 @@ auto async_read_some(Socket& socket, Pool& pool, Token&& token, std::size_t byte
 /// handler is called.
 template <detail::stream_socket Socket, buffer_pool Pool, class Token>
 auto async_read_some(Socket& socket, Pool& pool, Token&& token, read_size& size) {
-  return asio::async_initiate<Token, void(asio::error_code, buffer)>(detail::initiate_read_some<Socket>{&socket}, token,
-                                                                     &pool, detail::read_limit(size));
+  return asio::async_initiate<Token, void(asio::error_code, buffer)>(
+      detail::initiate_read_some<detail::plain_socket_t<Socket>>{&socket}, token, &pool, detail::read_limit(size));
 }
 
 }  // namespace slabbuf::net

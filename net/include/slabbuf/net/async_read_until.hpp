@@ -124,7 +124,9 @@ class has_delimiter {
 template <detail::stream_socket Socket, buffer_pool Pool, class Token>
 auto async_read_exactly(Socket& socket, buffer_chain& chain, Pool& pool, std::size_t count, Token&& token) {
   return asio::async_compose<Token, void(asio::error_code, std::size_t)>(
-      detail::fill_chain_op<Socket, Pool, detail::has_bytes>(socket, pool, chain, SIZE_MAX, {count}), token, socket);
+      detail::fill_chain_op<detail::plain_socket_t<Socket>, Pool, detail::has_bytes>(socket, pool, chain, SIZE_MAX,
+                                                                                     {count}),
+      token, socket);
 }
 
 /// Reads until the chain contains `delimiter`, which must live until the handler is called. Completes with
@@ -135,8 +137,8 @@ template <detail::stream_socket Socket, buffer_pool Pool, class Token>
 auto async_read_until(Socket& socket, buffer_chain& chain, Pool& pool, std::string_view delimiter, Token&& token,
                       std::size_t bytes_max = message_bytes_default) {
   return asio::async_compose<Token, void(asio::error_code, std::size_t)>(
-      detail::fill_chain_op<Socket, Pool, detail::has_delimiter>(socket, pool, chain, bytes_max,
-                                                                 detail::has_delimiter(delimiter)),
+      detail::fill_chain_op<detail::plain_socket_t<Socket>, Pool, detail::has_delimiter>(
+          socket, pool, chain, bytes_max, detail::has_delimiter(delimiter)),
       token, socket);
 }
 

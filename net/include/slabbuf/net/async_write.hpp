@@ -111,8 +111,8 @@ struct initiate_write {
 
 template <class Socket, class Source, class Token>
 auto write_all(Socket& socket, Source data, Token&& token) {
-  return asio::async_initiate<Token, void(asio::error_code, std::size_t)>(initiate_write<Socket>{&socket}, token,
-                                                                          std::move(data));
+  return asio::async_initiate<Token, void(asio::error_code, std::size_t)>(
+      initiate_write<plain_socket_t<Socket>>{&socket}, token, std::move(data));
 }
 
 }  // namespace detail

@@ -90,14 +90,14 @@ class epoll_socket : public asio::socket_base {
   explicit epoll_socket(asio::io_context& context) : service_(&asio::use_service<detail::epoll_service>(context)) {}
 
   /// Takes over a connected socket, of any io_context, with which nothing is under way. Throws std::system_error or
-  /// std::bad_alloc; `connected` is then what it was.
+  /// std::bad_alloc; the connection is `connected`'s still then.
   template <class Executor>
   epoll_socket(asio::io_context& context, asio::basic_stream_socket<Protocol, Executor>&& connected)
       : epoll_socket(context) {
     if (!connected.is_open()) return;
-    connected.native_non_blocking(true);
     detail::epoll_entry& entry = service_->add(connected.native_handle());
     try {
+      connected.native_non_blocking(true);
       descriptor_ = connected.release();
     } catch (...) {
       service_->remove(entry);
@@ -204,6 +204,10 @@ class epoll_socket : public asio::socket_base {
     ec = mode ? asio::error_code() : asio::error_code(asio::error::operation_not_supported);
   }
   static void native_non_blocking(bool mode, asio::error_code& ec) noexcept { non_blocking(mode, ec); }
+  static void non_blocking(bool mode) {
+    or_throw("non_blocking", [&](asio::error_code& ec) { non_blocking(mode, ec); });
+  }
+  static void native_non_blocking(bool mode) { non_blocking(mode); }
 
   /// Receives what is there, at most 64 buffers of it; returns how many bytes. Errors: would_block, eof, or another
   /// one.
@@ -265,8 +269,13 @@ class epoll_socket : public asio::socket_base {
     const asio::error_code ec = is_open() ? asio::error_code(asio::error::operation_not_supported)
                                           : asio::error_code(asio::error::bad_descriptor);
     const auto there = asio::get_associated_executor(handler, get_executor());
-    asio::post(there, detail::ended_wait<std::decay_t<Handler>>{std::forward<Handler>(handler), ec});
+    asio::post(there, detail::ended_wait<std::decay_t<Handler>, known_result>{std::forward<Handler>(handler), {ec}});
   }
+
+  struct known_result {
+    asio::error_code ec;
+    const asio::error_code& code() const noexcept { return ec; }
+  };
 
   // What close(2) says.
   int close_now() noexcept {

@@ -227,7 +227,8 @@ template <detail::stream_socket Socket, buffer_pool Pool, class Token>
 auto async_send_file(Socket& socket, Pool& pool, int descriptor, std::uint64_t offset, std::size_t count,
                      Token&& token) {
   return asio::async_initiate<Token, void(asio::error_code, std::size_t)>(
-      detail::initiate_send_file(), token, &socket, &pool, detail::file_part{descriptor, offset, count});
+      detail::initiate_send_file(), token, static_cast<detail::plain_socket_t<Socket>*>(&socket), &pool,
+      detail::file_part{descriptor, offset, count});
 }
 
 /// The same to any AsyncWriteStream, tls_stream among them: through blocks of up to 128 KiB of `pool`, one at a time.

@@ -14,6 +14,7 @@
 
 #include <slabbuf/net/detail/epoll_wait.hpp>
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 #include <asio/associated_cancellation_slot.hpp>
@@ -41,15 +42,6 @@
 namespace slabbuf::net::detail {
 
 enum class readiness : std::uint8_t { read, write };
-
-/// What the service has of a descriptor.
-struct epoll_entry {
-  int descriptor = -1;
-  std::uint32_t interest = 0;  // EPOLLIN, EPOLLOUT: what the set has been asked for; 0: it is not in the set
-  epoll_wait_list waits[2];    // by readiness
-  epoll_entry* next_free = nullptr;
-  epoll_wait_room room;
-};
 
 class epoll_service : public asio::execution_context::service {
  public:
@@ -93,10 +85,11 @@ class epoll_service : public asio::execution_context::service {
   template <class Handler>
   void async_wait(epoll_entry& entry, readiness what, Handler&& handler) {
     auto slot = asio::get_associated_cancellation_slot(handler);
-    epoll_wait& wait = make_epoll_wait(std::forward<Handler>(handler), context_.get_executor(), entry.room);
+    epoll_wait& wait = make_epoll_wait(std::forward<Handler>(handler), context_.get_executor(), entry);
     if (slot.is_connected()) {
       try {
-        slot.template emplace<canceller>(*this, entry, what, wait);
+        // It stays there when the wait has ended, as Asio's do: the slot is the handler's, on whatever thread that is.
+        slot.template emplace<canceller>(*this, entry, what, wait.number);
       } catch (...) {
         wait.destroy();
         throw;
@@ -114,21 +107,23 @@ class epoll_service : public asio::execution_context::service {
     shut_down  // nothing begins any more
   };
 
+  using watch = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
+
   // As many events as Asio takes at a time.
   static constexpr int events_max = 128;
 
   class canceller {
    public:
-    canceller(epoll_service& service, epoll_entry& entry, readiness what, const epoll_wait& wait) noexcept
-        : service_(&service), entry_(&entry), wait_(&wait), what_(what) {}
+    canceller(epoll_service& service, epoll_entry& entry, readiness what, std::uint64_t number) noexcept
+        : service_(&service), entry_(&entry), number_(number), what_(what) {}
     void operator()(asio::cancellation_type type) const noexcept {
-      if (type != asio::cancellation_type::none) service_->cancel(*entry_, what_, *wait_);
+      if (type != asio::cancellation_type::none) service_->cancel(*entry_, what_, number_);
     }
 
    private:
     epoll_service* service_;
     epoll_entry* entry_;
-    const epoll_wait* wait_;
+    std::uint64_t number_;
     readiness what_;
   };
 
@@ -161,8 +156,8 @@ class epoll_service : public asio::execution_context::service {
   struct take_turn {
     using allocator_type = turn_allocator<void>;
     allocator_type get_allocator() const noexcept { return allocator_type(service->memory_); }
-    void operator()() const { service->turn(false); }
-    void operator()(const asio::error_code& ec) const { service->turn(!ec); }
+    void operator()() const { service->turn(); }
+    void operator()(const asio::error_code&) const { service->turn(); }  // watched, or called
     epoll_service* service;
   };
 
@@ -191,12 +186,12 @@ class epoll_service : public asio::execution_context::service {
     epoll_service* outer_;  // a handler may run another io_context
   };
 
-  void turn(bool is_ready) {
+  void turn() {
     const turn_end end(*this);
     {
       const std::lock_guard lock(mutex_);
       state_ = state::turn;
-      if (is_ready) harvest();
+      harvest();  // in turns that were called for, too: else a chain of cancellations would keep everybody waiting
       while (!settled_.empty()) ready_.push(settled_.pop());
     }
     while (!ready_.empty()) ready_.pop().complete();
@@ -204,7 +199,8 @@ class epoll_service : public asio::execution_context::service {
 
   void start(epoll_entry& entry, readiness what, epoll_wait& wait) {
     // From a handler of a turn, as nearly always: the entry is this thread's, and the end of the turn does the rest.
-    if (of_this_thread_ == this && entry.descriptor >= 0 && ask_for(entry, entry.interest | bit_of(what)) == 0) {
+    if (of_this_thread_ == this && entry.descriptor >= 0 && (entry.interest & EPOLLET) == 0 &&
+        ask_for(entry, entry.interest | bit_of(what)) == 0) {
       waits_of(entry, what).push(wait);
       ++turn_waits_;
       return;
@@ -216,23 +212,24 @@ class epoll_service : public asio::execution_context::service {
     }
     const int error = entry.descriptor < 0 ? EBADF : ask_for(entry, entry.interest | bit_of(what));
     if (error != 0) return settle(wait, error);
+    if ((entry.interest & EPOLLET) != 0 && is_ready(entry, what)) return settle(wait, 0);
     waits_of(entry, what).push(wait);
     ++waits_;
     if (state_ == state::idle) arm();
   }
 
-  void cancel(epoll_entry& entry, readiness what, const epoll_wait& wait) noexcept {
+  void cancel(epoll_entry& entry, readiness what, std::uint64_t number) noexcept {
     const std::lock_guard lock(mutex_);
-    epoll_wait_list& waits = waits_of(entry, what);
-    // Else it has ended already.
-    if (!waits.remove(wait)) return;
+    epoll_wait* const wait = waits_of(entry, what).remove(number);
+    if (wait == nullptr) return;  // it has ended already
     --waits_;
-    settle(const_cast<epoll_wait&>(wait), ECANCELED);
+    settle(*wait, ECANCELED);
   }
 
   // From here on, with the mutex.
 
   void abort_all(epoll_entry& entry) noexcept {
+    entry.cancellations.fetch_add(1, std::memory_order_release);  // for those that have been found ready
     for (epoll_wait_list& waits : entry.waits) {
       while (!waits.empty()) {
         --waits_;
@@ -278,9 +275,19 @@ class epoll_service : public asio::execution_context::service {
         if (waits.empty()) unwaited |= bit_of(what);
         for (; !waits.empty(); --waits_) ready_.push(waits.pop());
       }
-      // A level that nobody looks at would be told again and again.
-      ask_for(entry, entry.interest & ~unwaited);
+      // A level that nobody looks at would be told again and again; and so would an error that reading does not take
+      // away, which is that of messages in the error queue (SO_TIMESTAMPING, MSG_ZEROCOPY): from there on the set tells
+      // edges.
+      if ((each.events & (EPOLLERR | EPOLLHUP | EPOLLIN)) == EPOLLERR) ask_for(entry, entry.interest | EPOLLET);
+      if ((entry.interest & EPOLLET) == 0) ask_for(entry, entry.interest & ~unwaited);
     }
+  }
+
+  // Of a descriptor whose edges are told: its level may have been there before.
+  static bool is_ready(const epoll_entry& entry, readiness what) noexcept {
+    const short wanted = what == readiness::read ? POLLIN : POLLOUT;
+    ::pollfd asked{entry.descriptor, wanted, 0};
+    return ::poll(&asked, 1, 0) == 1 && (asked.revents & (wanted | POLLHUP)) != 0;
   }
 
   // 0, or an error number.
@@ -296,14 +303,17 @@ class epoll_service : public asio::execution_context::service {
   }
 
   void make_set() {
-    set_ = ::epoll_create1(EPOLL_CLOEXEC);
-    if (set_ < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
+    const int made = ::epoll_create1(EPOLL_CLOEXEC);
+    if (made < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
+    std::optional<watch> watching;
     try {
-      watch_.emplace(context_, set_);
+      watching.emplace(context_, made);
     } catch (...) {
-      ::close(set_);
+      ::close(made);
       throw;
     }
+    watch_ = std::move(watching);
+    set_ = made;
   }
 
   static std::uint32_t bit_of(readiness what) noexcept { return what == readiness::read ? EPOLLIN : EPOLLOUT; }
@@ -332,14 +342,20 @@ class epoll_service : public asio::execution_context::service {
     while (!dying.empty()) dying.pop().destroy();
   }
 
-  // The set is the parent's, too: a child needs one of its own.
+  // The set is the parent's, too: a child needs one of its own. Throws std::system_error when the system has no
+  // descriptor left; nothing has changed then.
   void notify_fork(asio::execution_context::fork_event event) override {
     if (event != asio::execution_context::fork_child) return;
     const std::lock_guard lock(mutex_);
-    watch_.reset();  // ends Asio's wait, which brings a turn
+    make_set();  // ends Asio's wait for the old one, which brings a turn
     if (state_ == state::armed) state_ = state::called;
-    make_set();
-    for (epoll_entry& each : entries_) ask_for(each, std::exchange(each.interest, 0));
+    for (epoll_entry& each : entries_) {
+      const int error = ask_for(each, std::exchange(each.interest, 0));
+      if (error == 0) continue;
+      for (epoll_wait_list& waits : each.waits) {
+        for (; !waits.empty(); --waits_) settle(waits.pop(), error);
+      }
+    }
   }
 
   static inline thread_local epoll_service* of_this_thread_ = nullptr;  // whose turn it takes
@@ -347,7 +363,7 @@ class epoll_service : public asio::execution_context::service {
   asio::io_context& context_;
   std::mutex mutex_;
   int set_ = -1;
-  std::optional<asio::posix::basic_stream_descriptor<asio::io_context::executor_type>> watch_;  // owns the set
+  std::optional<watch> watch_;  // owns the set
   turn_memory memory_;
   std::deque<epoll_entry> entries_;  // which stay where they are
   epoll_entry* free_ = nullptr;

@@ -6,6 +6,9 @@
 
 #include <asio/basic_stream_socket.hpp>
 
+#include <type_traits>
+#include <utility>
+
 namespace slabbuf::net {
 
 template <class Protocol>
@@ -14,16 +17,20 @@ class epoll_socket;
 namespace detail {
 
 template <class Protocol, class Executor>
-void take_stream_socket(asio::basic_stream_socket<Protocol, Executor>&);
+asio::basic_stream_socket<Protocol, Executor>& plain_socket(asio::basic_stream_socket<Protocol, Executor>&);
 template <class Protocol>
-void take_stream_socket(epoll_socket<Protocol>&);
+epoll_socket<Protocol>& plain_socket(epoll_socket<Protocol>&);
 
-/// Waits for readiness, and has a descriptor of the system's: a stream socket of Asio, what is derived from one, or an
-/// epoll_socket.
+/// Waits for readiness, and has a descriptor of the system's: a stream socket of Asio, or what is derived from one, or
+/// an epoll_socket.
 template <class Socket>
 concept stream_socket = requires(Socket& socket) {
-  detail::take_stream_socket(socket);
+  detail::plain_socket(socket);
 };
+
+/// What the operations work with: of a class that is derived from Asio's, Asio's.
+template <stream_socket Socket>
+using plain_socket_t = std::remove_reference_t<decltype(detail::plain_socket(std::declval<Socket&>()))>;
 
 }  // namespace detail
 }  // namespace slabbuf::net
