@@ -50,6 +50,7 @@ void add(const char* name) {
       ->Args({50, 1})
       ->Args({500, 1})
       ->Args({50, 16})
+      ->Args({1, 1})
       ->UseRealTime()
       ->Unit(benchmark::kMillisecond);
 }
