@@ -11,6 +11,7 @@
 #include <slabbuf/net/net.hpp>
 #include <slabbuf/net/openssl_allocator.hpp>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -119,8 +120,13 @@ int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoi
     spdlog::info("serving as user {}", user);
     service.warn_unless_certificate_is_readable();
   }
-  if (options.uploads.writable && ::access(options.root.c_str(), W_OK) != 0)
+  // By its descriptor: the way to it may have been root's alone, and is not walked again.
+  const int root = service.root().descriptor();
+  if (::faccessat(root, ".", R_OK | X_OK, AT_EACCESS) != 0) {
+    spdlog::warn("'{}' cannot be read by this user: every request will be refused (--user)", options.root);
+  } else if (options.uploads.writable && ::faccessat(root, ".", W_OK, AT_EACCESS) != 0) {
     spdlog::warn("'{}' cannot be written by this user: uploads into it will be refused", options.root);
+  }
   drain = [&] { service.drain(); };
   reload = [&] { service.reload_certificate(); };
   const decay_timer decay(signal_context, service.buffers());

@@ -14,12 +14,15 @@ namespace {
 
 void print_report(const misuse_report& report) noexcept {
   if (report.kind == misuse::pool_died_in_use) {
-    std::fprintf(stderr, "slabbuf: %s: pool %p destroyed with %zu buffers in use\n", to_string(report.kind),
-                 report.address, report.size_bytes);
+    std::fprintf(stderr, "slabbuf: %s: pool %p destroyed with %zu buffer%s in use", to_string(report.kind),
+                 report.address, report.size_bytes, report.size_bytes == 1 ? "" : "s");
+    if (report.waiting != 0) std::fprintf(stderr, " and %zu waiting for the budget", report.waiting);
   } else {
-    std::fprintf(stderr, "slabbuf: %s: address %p, size %zu, class %zu\n", to_string(report.kind), report.address,
-                 report.size_bytes, report.class_size);
+    std::fprintf(stderr, "slabbuf: %s: address %p", to_string(report.kind), report.address);
+    if (report.size_bytes != 0) std::fprintf(stderr, ", size %zu", report.size_bytes);
+    if (report.class_size != 0) std::fprintf(stderr, ", class %zu", report.class_size);
   }
+  std::fputc('\n', stderr);
   if (report.sampled == nullptr) return;
   const provenance& by = *report.sampled;
   const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - by.since);

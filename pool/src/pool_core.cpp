@@ -154,7 +154,11 @@ pool_core::pool_core(const pool_options& options, bool shared)
 }
 
 pool_core::~pool_core() {
-  if (has_waiters()) report_misuse({misuse::pool_died_in_use, this, waiting_.load(), 0});
+  if (has_waiters()) {
+    pool_stats now;
+    stats(now);
+    report_misuse({misuse::pool_died_in_use, this, static_cast<std::size_t>(now.in_use), 0, nullptr, waiting_.load()});
+  }
   if (shared()) live_pools::of_process().remove(*this);
   while (caches_ != nullptr) detach(caches_);
 

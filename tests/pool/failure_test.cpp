@@ -151,6 +151,20 @@ TYPED_TEST(failure_death_test, ReportsAPoolThatDiesWhileBuffersAreOut) {
   }
 }
 
+TYPED_TEST(failure_death_test, SaysHowManyWaitWhenAPoolDies) {
+  EXPECT_DEATH(
+      {
+        std::optional<TypeParam> pool(std::in_place, pool_options{.budget_bytes_max = 4096});
+        const buffer one = pool->acquire(4096);
+        detail::waiter waiting;
+        waiting.size = 4096;
+        waiting.told = [](detail::waiter&) noexcept {};
+        pool->core().wait(waiting);
+        pool.reset();
+      },
+      "slabbuf: pool_died_in_use: .* with 1 buffer in use and 1 waiting for the budget");
+}
+
 TYPED_TEST(failure_death_test, TheHandlerIsCalledAndTheProcessAbortedAfterIt) {
   const raw_buffer raw = this->pool_.get_buffer(100);
   EXPECT_EXIT(

@@ -32,12 +32,13 @@ const char* to_string(misuse kind) noexcept;
 struct misuse_report {
   misuse kind;
   const void* address;     // the offending block or pool
-  std::size_t size_bytes;  // what the caller said, or blocks in use for pool_died_in_use
+  std::size_t size_bytes;  // what the caller said, 0 where nobody did; for pool_died_in_use, blocks in use
   std::size_t class_size;  // capacity of the block in bytes, 0 where none is known
   // Who has, or last had, the block, of those who were sampled (pool_options::sample_period); where not all
   // are and the pool is not hardened, somebody else may have had it since. For pool_died_in_use, who has
   // had one the longest. Null when nobody is known.
   const provenance* sampled = nullptr;
+  std::size_t waiting = 0;  // for pool_died_in_use: how many wait for the budget (net::async_acquire)
 };
 
 using misuse_handler = void (*)(const misuse_report&) noexcept;

@@ -54,6 +54,10 @@ struct epoll_entry {
   std::atomic<std::uint32_t> cancellations{0};  // of all that is under way
   std::atomic<bool> room_taken{false};  // the next wait may be on another thread than the handler of the last one
   alignas(std::max_align_t) std::byte room[room_bytes];  // for one wait
+
+  static constexpr bool room_fits(std::size_t bytes, std::size_t alignment) noexcept {
+    return bytes <= room_bytes && alignment <= alignof(std::max_align_t);
+  }
 };
 
 class epoll_wait {
@@ -151,7 +155,6 @@ class epoll_wait_op final : public epoll_wait {
   using allocator = typename std::allocator_traits<
       asio::associated_allocator_t<Handler, recycling>>::template rebind_alloc<epoll_wait_op>;
   using traits = std::allocator_traits<allocator>;
-  static constexpr std::size_t room_alignment = alignof(std::max_align_t);
 
   // Asio promises that a handler's executor has work as long as the operation is under way. The service's io_context
   // has it anyway.
@@ -165,8 +168,8 @@ class epoll_wait_op final : public epoll_wait {
   /// still then.
   template <class H>
   static epoll_wait& make(H&& handler, const executor& there, epoll_entry& entry) {
-    constexpr bool fits = sizeof(epoll_wait_op) <= epoll_entry::room_bytes && alignof(epoll_wait_op) <= room_alignment;
-    const bool in_room = fits && !entry.room_taken.exchange(true, std::memory_order_acquire);
+    const bool in_room = epoll_entry::room_fits(sizeof(epoll_wait_op), alignof(epoll_wait_op)) &&
+                         !entry.room_taken.exchange(true, std::memory_order_acquire);
     allocator memory(asio::get_associated_allocator(handler, recycling()));
     void* const place = in_room ? static_cast<void*>(entry.room) : traits::allocate(memory, 1);
     try {
@@ -236,8 +239,8 @@ epoll_wait& make_epoll_wait(Handler&& handler, const asio::io_context::executor_
   const executor there = asio::get_associated_executor(handler, here);
   // Not a strand, which could be made of it: that allocates.
   if constexpr (std::is_convertible_v<const asio::io_context::executor_type&, executor>) {
-    const executor same = here;
-    if (there == same) return epoll_wait_op<handler_type, false>::make(std::forward<Handler>(handler), there, entry);
+    if (there == static_cast<const executor&>(here))
+      return epoll_wait_op<handler_type, false>::make(std::forward<Handler>(handler), there, entry);
   }
   return epoll_wait_op<handler_type, true>::make(std::forward<Handler>(handler), there, entry);
 }
