@@ -11,8 +11,10 @@
 // | asio_server<asio_wait>         | async_wait, then recv and send: nothing is held while it waits            |
 // | asio_server<asio_wait_pool>    | the same into a block of a pool, with a handler allocator                 |
 // | asio_server<slabbuf_callback>  | net::async_read_some, net::async_write, callbacks                         |
+// | asio_server<epoll_wait_pool>   | asio_wait_pool over an epoll_socket: no epoll_ctl for each wait           |
+// | asio_server<epoll_callback>    | slabbuf_callback over one                                                 |
 // | asio_server<slabbuf_coroutine> | the same with use_awaitable                                               |
-// | example_server                 | the example server: budget, limits, deadlines and all                     |
+// | example_server                 | the example server, over one: budget, limits, deadlines and all           |
 //
 // Threads: run() is the server's thread; the rest is for one other thread.
 // Lifetime: stop() and run()'s return come before the destructor.

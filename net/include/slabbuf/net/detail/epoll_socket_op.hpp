@@ -13,6 +13,7 @@
 #include <asio/cancellation_state.hpp>
 #include <asio/error.hpp>
 #include <asio/post.hpp>
+#include <asio/socket_base.hpp>
 
 #include <cstddef>
 #include <span>
@@ -24,11 +25,7 @@ namespace slabbuf::net::detail {
 struct epoll_receive {
   using buffer_type = asio::mutable_buffer;
   static constexpr bool waits_first = true;
-  static auto cancellation_filter() noexcept { return asio::enable_total_cancellation(); }
-  template <class Socket>
-  static auto readiness() noexcept {
-    return Socket::wait_read;
-  }
+  static constexpr auto readiness = asio::socket_base::wait_read;
   static std::size_t now(int descriptor, std::span<::iovec> parts, asio::error_code& ec) noexcept {
     return receive_now(descriptor, parts, ec);
   }
@@ -38,11 +35,7 @@ struct epoll_receive {
 struct epoll_send {
   using buffer_type = asio::const_buffer;
   static constexpr bool waits_first = false;
-  static auto cancellation_filter() noexcept { return asio::enable_total_cancellation(); }
-  template <class Socket>
-  static auto readiness() noexcept {
-    return Socket::wait_write;
-  }
+  static constexpr auto readiness = asio::socket_base::wait_write;
   static std::size_t now(int descriptor, std::span<::iovec> parts, asio::error_code& ec) noexcept {
     return send_now(descriptor, parts, ec);
   }
@@ -53,7 +46,7 @@ class epoll_socket_op : public associated_op<Socket, Handler> {
  public:
   template <class H>
   epoll_socket_op(Socket& socket, const Buffers& buffers, H&& handler)
-      : associated_op<Socket, Handler>(socket, std::forward<H>(handler), Action::cancellation_filter()),
+      : associated_op<Socket, Handler>(socket, std::forward<H>(handler), asio::enable_total_cancellation()),
         buffers_(buffers) {}
 
   /// The handler is never called from in here.
@@ -79,7 +72,7 @@ class epoll_socket_op : public associated_op<Socket, Handler> {
  private:
   static void wait(epoll_socket_op&& op) {
     Socket& socket = op.io_object();
-    socket.async_wait(Action::template readiness<Socket>(), std::move(op));
+    socket.async_wait(Action::readiness, std::move(op));
   }
 
   bool is_blocked() {
