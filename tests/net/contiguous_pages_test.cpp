@@ -7,20 +7,25 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <random>
+#include <span>
 #include <utility>
 #include <vector>
+
+#include "support/zeros.hpp"
 
 namespace slabbuf {
 namespace {
 
 using net::detail::contiguous_pages;
+using support::is_zero;
+
 constexpr std::size_t granule = detail::granule_bytes;
 
-bool is_zero(const void* memory, std::size_t bytes) {
-  const auto* const first = static_cast<const std::byte*>(memory);
-  return std::all_of(first, first + bytes, [](std::byte each) { return each == std::byte{0}; });
+std::span<const std::byte> bytes(const void* memory, std::size_t count) {
+  return {static_cast<const std::byte*>(memory), count};
 }
 
 TEST(ContiguousPages, HandsOutAllOfItsRangeAndNoMore) {
@@ -64,12 +69,12 @@ TEST(ContiguousPages, AlignsWhatItIsAskedFor) {
 TEST(ContiguousPages, ClearsWhatComesBackAndKeepsWhatIsThere) {
   contiguous_pages pages(granule, granule, {});
   void* const mapped = pages.map(granule, granule);
-  EXPECT_TRUE(is_zero(mapped, granule));
+  EXPECT_TRUE(is_zero(bytes(mapped, granule)));
   std::memset(mapped, 0xff, granule);
   EXPECT_FALSE(pages.purge(mapped, granule));
-  EXPECT_FALSE(is_zero(mapped, granule));
+  EXPECT_FALSE(is_zero(bytes(mapped, granule)));
   pages.unmap(mapped, granule);
-  EXPECT_TRUE(is_zero(pages.map(granule, granule), granule));
+  EXPECT_TRUE(is_zero(bytes(pages.map(granule, granule), granule)));
 }
 
 TEST(ContiguousPages, CarryAPoolThroughEverySize) {
@@ -84,7 +89,7 @@ TEST(ContiguousPages, CarryAPoolThroughEverySize) {
         std::swap(held[random() % held.size()], held.back());
         held.pop_back();
       } else if (buffer next = pool.try_acquire(std::size_t{1} << random() % 22)) {
-        EXPECT_TRUE(is_zero(std::as_const(next).data(), std::min<std::size_t>(next.size(), 64)));
+        EXPECT_TRUE(is_zero(bytes(std::as_const(next).data(), std::min<std::size_t>(next.size(), 64))));
         EXPECT_GE(std::as_const(next).data(), pages.range().data());
         EXPECT_LE(std::as_const(next).data() + next.size(), pages.range().data() + pages.range().size());
         std::memset(next.writable(std::min<std::size_t>(next.size(), 64)).data(), 0xff,

@@ -69,7 +69,10 @@ bool exchange_ended_after(int steps, const std::function<void(loopback_pair&)>& 
   loopback_pair pair(context);
   callback_echo<Pool> echo{pair.near, pool};
   echo.read();
-  std::string sent(std::size_t{4} << 20, 'x');
+  // Small buffers in the kernel, so that not many bytes fill them.
+  pair.near.set_option(asio::socket_base::send_buffer_size(16 << 10));
+  pair.far.set_option(asio::socket_base::receive_buffer_size(16 << 10));
+  std::string sent(std::size_t{512} << 10, 'x');
   std::string received(sent.size(), '\0');
   bool exchanged = false;
   asio::async_write(pair.far, asio::buffer(sent), [](asio::error_code, std::size_t) {});

@@ -17,9 +17,12 @@
 
 #include "support/counting_allocator.hpp"
 #include "support/tls_pair.hpp"
+#include "support/zeros.hpp"
 
 namespace slabbuf {
 namespace {
+
+using support::is_zero;
 
 constexpr std::size_t record_class = 17408;
 constexpr std::size_t budget = std::size_t{64} << 20;
@@ -38,10 +41,6 @@ std::uint64_t in_use_of(std::size_t size) {
   for (const class_stats& each : now.classes())
     if (each.size == size) return each.in_use;
   return 0;
-}
-
-bool is_zero(std::span<const std::byte> memory) {
-  return std::all_of(memory.begin(), memory.end(), [](std::byte each) { return each == std::byte{0}; });
 }
 
 TEST(OpensslAllocator, ServesOpenssl) {

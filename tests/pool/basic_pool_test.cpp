@@ -4,6 +4,7 @@
 
 #include "support/both_pools.hpp"
 #include "support/failing_page_source.hpp"
+#include "support/zeros.hpp"
 
 #include <gtest/gtest.h>
 
@@ -22,15 +23,12 @@
 namespace slabbuf {
 namespace {
 
+using support::is_zero;
 using support::with_budget;
 using support::with_pages;
 using support::with_zeroing;
 
 constexpr std::size_t largest = std::size_t{1} << 20;  // class of the default table
-
-bool is_zero(std::span<const std::byte> memory) {
-  return std::all_of(memory.begin(), memory.end(), [](std::byte each) { return each == std::byte{0}; });
-}
 
 template <class Pool>
 class basic_pool_test : public ::testing::Test {};

@@ -5,6 +5,7 @@
 #include "support/both_pools.hpp"
 #include "support/chain_expectations.hpp"
 #include "support/seeded_random.hpp"
+#include "support/zeros.hpp"
 
 #include <gtest/gtest.h>
 

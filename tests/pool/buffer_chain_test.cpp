@@ -7,6 +7,7 @@
 #include "support/chain_expectations.hpp"
 #include "support/counting_allocator.hpp"
 #include "support/seeded_random.hpp"
+#include "support/zeros.hpp"
 
 #include <gtest/gtest.h>
 

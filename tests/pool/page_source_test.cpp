@@ -3,6 +3,7 @@
 #include <slabbuf/pool/page_source.hpp>
 
 #include "support/both_pools.hpp"
+#include "support/zeros.hpp"
 
 #include <slabbuf/pool/detail/page_map.hpp>
 #include <slabbuf/pool/detail/slab.hpp>
@@ -35,15 +36,13 @@
 namespace slabbuf {
 namespace {
 
+using support::is_zero;
+
 std::span<std::byte> map(std::size_t size, std::size_t alignment) {
   return {static_cast<std::byte*>(page_source::system().map(size, alignment)), size};
 }
 
 void unmap(std::span<std::byte> memory) { page_source::system().unmap(memory.data(), memory.size()); }
-
-bool is_zero(std::span<const std::byte> memory) {
-  return std::all_of(memory.begin(), memory.end(), [](std::byte each) { return each == std::byte{0}; });
-}
 
 TEST(page_source_test, APageIsAPowerOfTwo) {
   EXPECT_TRUE(std::has_single_bit(page_size()));

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -154,7 +155,7 @@ TYPED_TEST(provenance_test, SaysWhereInWords) {
   const std::string text = to_text(holders, holders.at(0).since + std::chrono::milliseconds(1500));
   EXPECT_EQ(text.find("100 bytes in a block of 128, held for 1500 ms by thread "), 0U) << text;
   EXPECT_NE(text.find("pool_test"), std::string::npos) << "the program in which it was acquired: " << text;
-  EXPECT_EQ(to_text({}), "");
+  EXPECT_EQ(to_text(std::span<const provenance>()), "");
 }
 
 TYPED_TEST(provenance_test, ATableTunedForWhatWasAskedForFitsEveryRequest) {

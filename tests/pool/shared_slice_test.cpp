@@ -6,6 +6,7 @@
 #include "support/both_pools.hpp"
 #include "support/counting_allocator.hpp"
 #include "support/seeded_random.hpp"
+#include "support/zeros.hpp"
 
 #include <gtest/gtest.h>
 
@@ -26,6 +27,7 @@
 namespace slabbuf {
 namespace {
 
+using support::is_zero;
 using support::seeded_random;
 using support::with_budget;
 using support::with_zeroing;
@@ -48,10 +50,6 @@ buffer buffer_of(Pool& pool, std::string_view what) {
   buffer made = pool.acquire(what.size());
   write(made, what);
   return made;
-}
-
-bool is_zero(std::span<const std::byte> memory) {
-  return std::all_of(memory.begin(), memory.end(), [](std::byte each) { return each == std::byte{0}; });
 }
 
 // Every byte of the next block of that size, which on these pools is the one that came back last.

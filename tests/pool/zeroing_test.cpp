@@ -9,6 +9,7 @@
 
 #include "support/both_pools.hpp"
 #include "support/seeded_random.hpp"
+#include "support/zeros.hpp"
 
 #include <gtest/gtest.h>
 
@@ -25,6 +26,7 @@
 namespace slabbuf {
 namespace {
 
+using support::is_zero;
 using support::seeded_random;
 using support::with_zeroing;
 
@@ -33,8 +35,6 @@ std::size_t first_written(std::span<const std::byte> memory) {
   const auto found = std::find_if(memory.begin(), memory.end(), [](std::byte each) { return each != std::byte{0}; });
   return static_cast<std::size_t>(found - memory.begin());
 }
-
-bool is_zero(std::span<const std::byte> memory) { return first_written(memory) == memory.size(); }
 
 void fill(std::span<std::byte> memory) { std::fill(memory.begin(), memory.end(), std::byte{0xa5}); }
 

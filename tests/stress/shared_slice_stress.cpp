@@ -7,6 +7,7 @@
 
 #include "support/both_pools.hpp"
 #include "support/seeded_random.hpp"
+#include "support/zeros.hpp"
 
 #include <gtest/gtest.h>
 
@@ -27,11 +28,9 @@
 namespace slabbuf {
 namespace {
 
-constexpr std::size_t thread_count = 4;
+using support::is_zero;
 
-bool is_zero(std::span<const std::byte> memory) {
-  return std::all_of(memory.begin(), memory.end(), [](std::byte each) { return each == std::byte{0}; });
-}
+constexpr std::size_t thread_count = 4;
 
 // Runs work(thread, round) on all threads at once, and check(round) between rounds, alone.
 template <class Work, class Check>

@@ -37,10 +37,6 @@ inline std::size_t bytes_of(const buffer_chain::room_spans& room) {
   return sum;
 }
 
-inline bool is_zero(std::span<const std::byte> memory) {
-  return std::all_of(memory.begin(), memory.end(), [](std::byte each) { return each == std::byte{0}; });
-}
-
 /// Everything a chain says of itself, from every side.
 inline void expect_shows(const buffer_chain& tested, const std::string& expected) {
   ASSERT_EQ(tested.size(), expected.size());
