@@ -19,56 +19,16 @@
 #include <vector>
 
 #include "support/seeded_random.hpp"
-#include "support/udp_batch_fixture.hpp"
+#include "support/udp_coalesce_fixture.hpp"
 
 namespace slabbuf {
 namespace {
 
 using asio::ip::udp;
 using support::on_send;
-using support::text_of;
 using support::udp_pair;
 
-class UdpBatchCoalesce : public support::udp_batch_fixture {
- protected:
-  // What the system does where nothing is made to fail.
-  bool cuts = net::detail::knows_segments(pair.near.native_handle());
-  bool joins =
-      cuts && net::detail::receive_segments(asio::ip::udp::socket(context, asio::ip::udp::v4()).native_handle());
-
-  std::vector<std::string> receive_far(std::size_t count) {
-    std::vector<std::string> all;
-    for (std::size_t index = 0; index < count; ++index) all.push_back(pair.receive());
-    EXPECT_EQ(pair.far.available(), 0U);
-    return all;
-  }
-  void send(net::udp_batch& what, udp_pair::socket& from) {
-    result.reset();
-    net::async_send(from, what, store());
-    run();
-  }
-  void receive(net::udp_batch& into) {
-    result.reset();
-    net::async_receive(pair.near, into, store());
-    run();
-  }
-  // A receive that finds nothing has told the socket to join what comes from then on.
-  void receive_nothing(net::udp_batch& into) {
-    net::async_receive(pair.near, into, [](asio::error_code, std::size_t) {});
-    pair.near.cancel();
-    run();
-  }
-  std::vector<std::string> push(net::udp_batch& into, std::size_t count, std::size_t size) {
-    std::vector<std::string> texts;
-    for (std::size_t index = 0; index < count; ++index) {
-      texts.emplace_back(size, static_cast<char>('a' + index % 26));
-      into.push_back(filled(texts.back()), pair.far.local_endpoint());
-    }
-    return texts;
-  }
-
-  net::udp_batch joined{pool, {.coalesce = true}};
-};
+using UdpBatchCoalesce = support::udp_coalesce_fixture;
 
 TEST_F(UdpBatchCoalesce, TakesBlocksForTheLargestThereIs) {
   EXPECT_TRUE(joined.coalesces());
@@ -92,26 +52,12 @@ TEST_F(UdpBatchCoalesce, DatagramsOfOneSizeToOnePeerLeaveTogetherAndArriveOneByO
 
 TEST_F(UdpBatchCoalesce, SeveralComeInOneBlockAndGoBackInIt) {
   receive_nothing(joined);
-  net::udp_batch source(pool, {.coalesce = true});
-  for (int index = 0; index < 10; ++index)
-    source.push_back(filled(std::string(200, static_cast<char>('0' + index))), pair.near.local_endpoint());
-  source.push_back(filled("rest"), pair.near.local_endpoint());
-  send(source, pair.far);
-  ASSERT_EQ(result->count, 11U);
+  const std::vector<std::string> texts = all_of(numbered("", 10, 200), std::vector<std::string>{"rest"});
+  send_together(texts);
 
   receive(joined);
-  std::vector<std::string> texts;
-  for (const net::udp_datagram& each : joined) {
-    EXPECT_EQ(each.peer, pair.far.local_endpoint());
-    EXPECT_FALSE(each.truncated);
-    for (std::size_t index = 0; index < each.count(); ++index) {
-      const auto bytes = each.segment(index);
-      texts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    }
-  }
-  ASSERT_EQ(texts.size(), 11U);
-  EXPECT_EQ(texts[3], std::string(200, '3'));
-  EXPECT_EQ(texts[10], "rest");
+  EXPECT_EQ(datagrams_of(joined), texts);
+  for (const net::udp_datagram& each : joined) EXPECT_EQ(each.peer, pair.far.local_endpoint());
   EXPECT_EQ(joined.size(), joins ? 1U : 11U);
   EXPECT_EQ(in_use(), joined.size());
   EXPECT_EQ(joined.stats().received_coalesced, joins ? 11U : 0U);

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// What tests of batches that coalesce have in common: a batch that does, and a peer whose datagrams come together.
+// Threads: one.
+// Lifetime: as the test.
+#pragma once
+
+#include <slabbuf/net/udp_batch.hpp>
+#include <slabbuf/pool/concurrent_pool.hpp>
+
+#include <gtest/gtest.h>
+#include <asio/ip/udp.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "support/udp_batch_fixture.hpp"
+
+namespace slabbuf::support {
+
+class udp_coalesce_fixture : public udp_batch_fixture {
+ protected:
+  // What the system does where nothing is made to fail.
+  bool cuts = net::detail::knows_segments(pair.near.native_handle());
+  bool joins =
+      cuts && net::detail::receive_segments(asio::ip::udp::socket(context, asio::ip::udp::v4()).native_handle());
+
+  /// The next `count` that the peer gets, and that they are all.
+  std::vector<std::string> receive_far(std::size_t count) {
+    std::vector<std::string> all;
+    for (std::size_t index = 0; index < count; ++index) all.push_back(pair.receive());
+    EXPECT_EQ(pair.far.available(), 0U);
+    return all;
+  }
+  void send(net::udp_batch& what, udp_pair::socket& from) {
+    result.reset();
+    net::async_send(from, what, store());
+    run();
+  }
+  void receive(net::udp_batch& into) {
+    result.reset();
+    net::async_receive(pair.near, into, store());
+    run();
+  }
+  /// A receive that finds nothing has told the socket to join what comes from then on.
+  void receive_nothing(net::udp_batch& into) {
+    net::async_receive(pair.near, into, [](asio::error_code, std::size_t) {});
+    pair.near.cancel();
+    run();
+  }
+  std::vector<std::string> push(net::udp_batch& into, std::size_t count, std::size_t size) {
+    std::vector<std::string> texts;
+    for (std::size_t index = 0; index < count; ++index) {
+      texts.emplace_back(size, static_cast<char>('a' + index % 26));
+      into.push_back(filled(texts.back()), pair.far.local_endpoint());
+    }
+    return texts;
+  }
+
+  /// `count` texts of `size` bytes that tell each other apart.
+  static std::vector<std::string> numbered(std::string_view name, std::size_t count, std::size_t size) {
+    std::vector<std::string> texts;
+    for (std::size_t index = 0; index < count; ++index) {
+      texts.push_back(std::string(name) + std::to_string(index));
+      texts.back().resize(size, '.');
+    }
+    return texts;
+  }
+  /// From the peer, in one message where the system cuts: of one size, but for the last one.
+  void send_together(const std::vector<std::string>& texts, const asio::ip::udp::endpoint& to) {
+    net::udp_batch source(far_pool, {.coalesce = true});
+    for (const std::string& text : texts) source.push_back(filled(far_pool, text), to);
+    send(source, pair.far);
+    EXPECT_EQ(result->count, texts.size());
+    EXPECT_EQ(source.stats().sent_coalesced, cuts ? texts.size() : 0U);
+  }
+  void send_together(const std::vector<std::string>& texts) { send_together(texts, pair.near.local_endpoint()); }
+  /// The datagrams of a batch, each on its own.
+  static std::vector<std::string> datagrams_of(const net::udp_batch& from) {
+    std::vector<std::string> texts;
+    for (const net::udp_datagram& each : from) {
+      EXPECT_FALSE(each.truncated);
+      for (std::size_t index = 0; index < each.count(); ++index) {
+        const auto bytes = each.segment(index);
+        texts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+      }
+    }
+    return texts;
+  }
+  /// `first` with the others behind it.
+  template <class... Texts>
+  static std::vector<std::string> all_of(std::vector<std::string> first, const Texts&... others) {
+    (first.insert(first.end(), others.begin(), others.end()), ...);
+    return first;
+  }
+
+  concurrent_pool far_pool;
+  net::udp_batch joined{pool, {.coalesce = true}};
+};
+
+}  // namespace slabbuf::support
