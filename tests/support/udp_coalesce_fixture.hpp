@@ -10,7 +10,6 @@
 #include <gtest/gtest.h>
 #include <asio/ip/udp.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -95,6 +94,12 @@ class udp_coalesce_fixture : public udp_batch_fixture {
     (first.insert(first.end(), others.begin(), others.end()), ...);
     return first;
   }
+
+  /// Nothing was lost in the socket of the side under test.
+  void expect_none_dropped() { EXPECT_EQ(net::detail::dropped_datagrams(pair.near.native_handle()).value_or(0), 0U); }
+
+  /// What a block of a batch that coalesces has of the budget.
+  static constexpr std::size_t block_bytes = 65'536;
 
   concurrent_pool far_pool;
   net::udp_batch joined{pool, {.coalesce = true}};
