@@ -393,8 +393,8 @@ struct initiate_batch {
 /// batch and the pool's budget have room. Completes with (error_code, size_t):
 ///  - no error: the number of datagrams, batch.size(), at least 1. A datagram that brought no bytes is one, too;
 ///    several in one block count once;
-///  - no_buffer_space: datagrams are there, but the budget has no room for a block, or others wait for it
-///    (async_acquire). They stay in the socket, and a later call gets them;
+///  - no_buffer_space: datagrams are there, but the budget or the system has no room for a block, or others wait
+///    for it (async_acquire). They stay in the socket, and a later call gets them;
 ///  - operation_aborted: cancelled, or the socket was closed; or any other error of the socket, which may be
 ///    about something it sent before (connection_refused, where it is connected). With an error there are 0.
 /// Supports every type of cancellation, because nothing is taken from the socket before completion.
