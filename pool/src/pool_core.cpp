@@ -385,7 +385,9 @@ void pool_core::clear_more(const block_class& of, std::byte* data, std::uint32_t
 
 void pool_core::throw_refused(std::size_t size, refusal why) const {
   if (size > buffer_bytes_max) throw acquire_failed("is more than one buffer may have,", size, buffer_bytes_max);
-  if (why == refusal::budget) throw budget_exceeded(size, depot_.budget().bytes_max());
+  if (why == refusal::budget) {
+    throw budget_exceeded(size, depot_.budget().bytes_max(), depot_.budget().charged());
+  }
   throw acquire_failed("cannot be had: the system refused more memory", size, 0);
 }
 

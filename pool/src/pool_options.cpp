@@ -15,4 +15,11 @@ acquire_failed::acquire_failed(const char* reason, std::size_t requested_bytes, 
   }
 }
 
+acquire_failed::acquire_failed(const char* reason, std::size_t requested_bytes, std::size_t limit_bytes,
+                               std::size_t taken_bytes) noexcept
+    : requested_bytes_(requested_bytes), limit_bytes_(limit_bytes) {
+  std::snprintf(message_, sizeof message_, "slabbuf: a buffer of %zu bytes %s %zu bytes, of which %zu are taken",
+                requested_bytes, reason, limit_bytes, taken_bytes);
+}
+
 }  // namespace slabbuf

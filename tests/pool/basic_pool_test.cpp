@@ -349,7 +349,7 @@ TYPED_TEST(basic_pool_test, ABudgetIsUsedToTheLastByteAndNoFurther) {
   EXPECT_TRUE(pool.check_invariants());
 }
 
-TYPED_TEST(basic_pool_test, AnExceededBudgetSaysWhatWasAskedForAndTheLimit) {
+TYPED_TEST(basic_pool_test, AnExceededBudgetSaysWhatWasAskedForTheLimitAndWhatIsTaken) {
   TypeParam pool(with_budget(8192));
   const buffer held = pool.acquire(5000);
   for (const auto& acquire : {std::function<void()>([&] { static_cast<void>(pool.acquire(1234)); }),
@@ -363,6 +363,7 @@ TYPED_TEST(basic_pool_test, AnExceededBudgetSaysWhatWasAskedForAndTheLimit) {
       const std::string text = failure.what();
       EXPECT_NE(text.find("1234"), std::string::npos) << text;
       EXPECT_NE(text.find("8192"), std::string::npos) << text;
+      EXPECT_TRUE(text.ends_with(", of which " + std::to_string(pool.stats().bytes) + " are taken")) << text;
     }
   }
   EXPECT_EQ(pool.stats().refused, 2U);

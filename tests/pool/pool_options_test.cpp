@@ -118,9 +118,16 @@ TEST(pool_options_test, AnExceededBudgetNamesBothSizes) {
   EXPECT_NE(text.find("4096"), std::string::npos);
 }
 
+TEST(pool_options_test, AnExceededBudgetSaysHowMuchOfItIsTaken) {
+  EXPECT_STREQ(budget_exceeded(1234, 8192, 8000).what(),
+               "slabbuf: a buffer of 1234 bytes finds no room in the budget of 8192 bytes, of which 8000 are taken");
+}
+
 TEST(pool_options_test, TheLongestTextIsNotCutOff) {
   const std::string text = budget_exceeded(SIZE_MAX, SIZE_MAX - 1).what();
   EXPECT_TRUE(text.ends_with(std::to_string(SIZE_MAX - 1) + " bytes")) << text;
+  const std::string longer = budget_exceeded(SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 2).what();
+  EXPECT_TRUE(longer.ends_with(std::to_string(SIZE_MAX - 2) + " are taken")) << longer;
 }
 
 TEST(pool_options_test, FailuresAreBadAllocAndCopyWithoutThrowing) {

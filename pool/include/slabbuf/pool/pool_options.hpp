@@ -91,10 +91,15 @@ class acquire_failed : public std::bad_alloc {
   /// The limit that was in the way; 0 when there was none and the system refused.
   std::size_t limit_bytes() const noexcept { return limit_bytes_; }
 
+ protected:
+  /// Its text says how much of the limit is taken, too.
+  acquire_failed(const char* reason, std::size_t requested_bytes, std::size_t limit_bytes,
+                 std::size_t taken_bytes) noexcept;
+
  private:
   std::size_t requested_bytes_;
   std::size_t limit_bytes_;
-  char message_[120];
+  char message_[160];
 };
 
 /// The budget has no room: as soon as buffers come back, the same request may succeed (unless can_ever_have() says no).
@@ -102,6 +107,9 @@ class budget_exceeded : public acquire_failed {
  public:
   budget_exceeded(std::size_t requested_bytes, std::size_t budget_bytes_max) noexcept
       : acquire_failed("finds no room in the budget of", requested_bytes, budget_bytes_max) {}
+  /// Says how many bytes of the budget were taken when it was refused, too.
+  budget_exceeded(std::size_t requested_bytes, std::size_t budget_bytes_max, std::size_t taken_bytes) noexcept
+      : acquire_failed("finds no room in the budget of", requested_bytes, budget_bytes_max, taken_bytes) {}
 };
 
 }  // namespace slabbuf
