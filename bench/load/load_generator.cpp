@@ -25,18 +25,21 @@
 namespace {
 
 using namespace slabbuf::bench;
+using slabbuf::examples::add_count_option;
 using slabbuf::examples::add_endpoint_option;
 using slabbuf::examples::add_size_option;
 using slabbuf::examples::format_size;
 
 constexpr std::size_t connections_max = 500'000;
-constexpr int seconds_max = 24 * 3600;
+constexpr std::size_t seconds_max = 24 * 3600;
+constexpr std::size_t messages_max = std::size_t{1} << 36;
+constexpr std::size_t in_flight_max = 4096;
 
 // What all subcommands have.
 struct common_options {
   asio::ip::tcp::endpoint target{asio::ip::address_v4::loopback(), 7000};
-  std::uint64_t seed = 1;
-  int timeout_s = 60;
+  std::size_t seed = 1;
+  std::size_t timeout_s = 60;
 
   template <class Options>
   Options fill(Options options) const {
@@ -51,13 +54,9 @@ CLI::App& add_subcommand(CLI::App& app, const std::string& name, const std::stri
                          std::size_t& connections, const std::string& unit = "connections") {
   CLI::App& added = *app.add_subcommand(name, description);
   add_endpoint_option(added, "target", common.target, "the server");
-  added.add_option("--" + unit, connections, unit + " to open")
-      ->check(CLI::Range(std::size_t{1}, connections_max))
-      ->capture_default_str();
-  added.add_option("--seed", common.seed, "of the random data")->capture_default_str();
-  added.add_option("--timeout", common.timeout_s, "seconds for everything together")
-      ->check(CLI::Range(1, seconds_max))
-      ->capture_default_str();
+  add_count_option(added, "--" + unit, connections, 1, connections_max, "N", unit + " to open");
+  added.add_option("--seed", common.seed, "of the random data")->type_name("NUMBER")->capture_default_str();
+  add_count_option(added, "--timeout", common.timeout_s, 1, seconds_max, "SECONDS", "for everything together");
   return added;
 }
 
@@ -117,22 +116,20 @@ int main(int argument_count, char** arguments) {
 
   echo_options echo;
   std::size_t echo_bytes = echo.bytes;
-  std::uint64_t round_trips = 0;
+  std::size_t round_trips = 0;
   CLI::App& echo_app =
       add_subcommand(app, "echo", "sends random data and compares every byte of the echo", common, echo.connections);
   CLI::Option* const bytes_option =
       add_size_option(echo_app, "--bytes", echo_bytes, 1, total_bytes_max, "to send over all connections together");
-  echo_app.add_option("--round-trips", round_trips, "chunks to send over all connections, instead of --bytes")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 36))
+  add_count_option(echo_app, "--round-trips", round_trips, 1, messages_max, "N",
+                   "chunks to send over all connections, instead of --bytes")
+      ->default_str("")
       ->excludes(bytes_option);
   add_size_option(echo_app, "--chunk-min", echo.chunk_bytes_min, 1, chunk_bytes_max, "smallest chunk");
   add_size_option(echo_app, "--chunk-max", echo.chunk_bytes_max, 1, chunk_bytes_max, "largest chunk");
-  echo_app.add_option("--pipeline", echo.pipeline, "chunks a connection may have in flight; 1 is request, response")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{4096}))
-      ->capture_default_str();
-  echo_app.add_option("--threads", echo.threads, "threads of the generator")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{64}))
-      ->capture_default_str();
+  add_count_option(echo_app, "--pipeline", echo.pipeline, 1, in_flight_max, "N",
+                   "chunks a connection may have in flight; 1 is request, response");
+  add_count_option(echo_app, "--threads", echo.threads, 1, 64, "N", "threads of the generator");
   echo_app.add_flag("--half-close", echo.half_close,
                     "end the sending side after the last byte; expect all, then the end");
   echo_app.final_callback([&] {
@@ -153,17 +150,19 @@ int main(int argument_count, char** arguments) {
   });
 
   idle_options idle;
-  int hold_s = 0;
+  std::size_t server_pid = 0;
+  std::size_t hold_s = 0;
   std::size_t idle_bytes_max = 0;
   CLI::App& idle_app =
       add_subcommand(app, "idle", "measures the server's memory for each idle connection", common, idle.connections);
-  idle_app.add_option("--server-pid", idle.server_pid, "the server's process")
-      ->required()
-      ->check(CLI::Range(1, 1 << 22));
-  idle_app.add_option("--hold", hold_s, "seconds to keep the connections open")->check(CLI::Range(0, seconds_max));
+  add_count_option(idle_app, "--server-pid", server_pid, 1, 1 << 22, "PID", "the server's process")
+      ->default_str("")
+      ->required();
+  add_count_option(idle_app, "--hold", hold_s, 0, seconds_max, "SECONDS", "to keep the connections open");
   add_size_option(idle_app, "--bytes-max", idle_bytes_max, 1, std::size_t{1} << 30, "fail above this, per connection")
       ->default_str("no limit");
   idle_app.final_callback([&] {
+    idle.server_pid = static_cast<int>(server_pid);
     idle.hold = std::chrono::seconds(hold_s);
     chosen = [&] { return run_idle(common.fill(idle), idle_bytes_max); };
   });
@@ -176,13 +175,10 @@ int main(int argument_count, char** arguments) {
   datagram_options udp;
   CLI::App& udp_app = add_subcommand(app, "udp", "sends random datagrams and compares every byte of the echo", common,
                                      udp.sockets, "sockets");
-  udp_app.add_option("--datagrams", udp.datagrams, "to send over all sockets together")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 36))
-      ->capture_default_str();
+  add_count_option(udp_app, "--datagrams", udp.datagrams, 1, messages_max, "N", "to send over all sockets together");
   add_size_option(udp_app, "--size", udp.datagram_bytes, sizeof(std::uint64_t), 65'507, "of a datagram");
-  udp_app.add_option("--in-flight", udp.in_flight, "datagrams a socket may have on their way; 1 is request, response")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{4096}))
-      ->capture_default_str();
+  add_count_option(udp_app, "--in-flight", udp.in_flight, 1, in_flight_max, "N",
+                   "datagrams a socket may have on their way; 1 is request, response");
   udp_app.final_callback([&] {
     if (udp.datagrams < udp.sockets) throw CLI::ValidationError("--sockets", "some would have nothing to send");
     chosen = [&] { return run_udp(common.fill(udp)); };

@@ -6,14 +6,17 @@
 #include <fmt/format.h>
 #include <asio/ip/address.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <charconv>
 #include <cstdio>
 #include <new>
+#include <numeric>
 #include <stdexcept>
 #include <string_view>
 #include <typeinfo>
+#include <utility>
 
 namespace slabbuf::examples {
 namespace {
@@ -22,6 +25,106 @@ namespace {
 std::string first_line(std::string text) {
   text.resize(std::min(text.find('\n'), text.size()));
   return text;
+}
+
+// How many letters must be changed, put in or left out to make one word of the other.
+std::size_t distance(std::string_view from, std::string_view to) {
+  std::vector<std::size_t> row(to.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < to.size(); ++j) {
+      const std::size_t changed = diagonal + (from[i] == to[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({changed, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row.back();
+}
+
+// The program and the subcommand that was given, or all of them where none was.
+std::vector<const CLI::App*> apps_of(const CLI::App& app) {
+  std::vector<const CLI::App*> all{&app};
+  for (const CLI::App* const each : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (each->parsed() || app.get_subcommands().empty()) all.push_back(each);
+  }
+  return all;
+}
+
+// ", did you mean --threads?" for --treads; nothing where no option and no subcommand is that close.
+std::string suggestion_for(const CLI::App& app, const std::string& word) {
+  std::size_t least = std::max<std::size_t>(word.size() / 3, 2) + 1;
+  std::string nearest;
+  const auto consider = [&](const std::string& name) {
+    const std::size_t changes = distance(word, name);
+    if (changes < least) {
+      least = changes;
+      nearest = name;
+    }
+  };
+  for (const CLI::App* const each : apps_of(app)) {
+    if (each != &app) consider(each->get_name());
+    for (const CLI::Option* const option : each->get_options()) {
+      for (const std::string& name : option->get_lnames()) consider("--" + name);
+    }
+  }
+  return nearest.empty() ? nearest : fmt::format(", did you mean {}?", nearest);
+}
+
+// What to say of "--budget 16 KiB", of which the shell makes three words; empty when there is no such thing.
+std::string size_in_two_words(const CLI::App& app, const std::vector<std::string>& words) {
+  for (std::size_t at = 0; at + 2 < words.size(); ++at) {
+    const std::string& unit = words[at + 2];
+    const std::string size = words[at + 1] + unit;
+    if (unit.empty() || std::isalpha(static_cast<unsigned char>(unit.front())) == 0) continue;
+    for (const CLI::App* const each : apps_of(app)) {
+      const CLI::Option* const option = each->get_option_no_throw(words[at]);
+      if (option == nullptr || option->get_type_name().find("SIZE") != 0) continue;
+      try {
+        parse_size(size);
+        return fmt::format("{}: a size is one word: {}, not {} {}", words[at], size, words[at + 1], unit);
+      } catch (const std::invalid_argument&) {  // the next word was another one
+      }
+    }
+  }
+  return {};
+}
+
+// What is wrong with a command line: what nobody knows comes before what is missing for that very reason.
+std::string describe(const CLI::App& app, const CLI::ParseError& fault, const std::vector<std::string>& words) {
+  const std::string size = size_in_two_words(app, words);
+  if (!size.empty()) return size;
+  const std::vector<std::string> unknown = app.remaining(true);
+  for (const std::string& each : unknown) {
+    if (each.size() < 2 || each.front() != '-' || each == "--") continue;
+    const std::string name = each.substr(0, each.find('='));
+    return fmt::format("{} is no option{}", name, suggestion_for(app, name));
+  }
+  for (const std::string& each : unknown) {
+    const std::string suggestion = suggestion_for(app, each);
+    if (!suggestion.empty() || typeid(fault) == typeid(CLI::ExtrasError)) {
+      return fmt::format("'{}' is not expected here{}", each, suggestion);
+    }
+  }
+  return first_line(fault.what());
+}
+
+// Letters, digits, hyphens, underscores, and dots between them: what a Host field has before its port.
+std::string parse_host_name(const std::string& text) {
+  const bool dotted = text.starts_with('.') || text.ends_with('.') || text.find("..") != std::string::npos;
+  const bool spelled = std::all_of(text.begin(), text.end(), [](char each) {
+    return std::isalnum(static_cast<unsigned char>(each)) != 0 || each == '-' || each == '_' || each == '.';
+  });
+  if (text.empty() || text.size() > 253 || dotted || !spelled) {
+    throw std::invalid_argument(
+        fmt::format("'{}' is not a host name (example: files.example.org; no scheme, no port, no path)", text));
+  }
+  return text;
+}
+
+// What --help says of an option with limits.
+std::string with_limits(const std::string& description, const std::string& least, const std::string& most) {
+  return fmt::format("{} ({} to {})", description, least, most);
 }
 
 }  // namespace
@@ -106,7 +209,8 @@ CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t
   };
   return app
       .add_option_function<std::string>(
-          name, [&value, parse](const std::string& text) { value = parse(text); }, description)
+          name, [&value, parse](const std::string& text) { value = parse(text); },
+          with_limits(description, exact_size(bytes_min), exact_size(bytes_max)))
       ->check(checked(parse))
       ->type_name("SIZE")
       ->default_str(exact_size(value));
@@ -126,7 +230,8 @@ CLI::Option* add_count_option(CLI::App& app, const std::string& name, std::size_
   };
   return app
       .add_option_function<std::string>(
-          name, [&value, parse](const std::string& text) { value = parse(text); }, description)
+          name, [&value, parse](const std::string& text) { value = parse(text); },
+          with_limits(description, std::to_string(count_min), std::to_string(count_max)))
       ->check(checked(parse))
       ->type_name(unit)
       ->default_str(std::to_string(value));
@@ -138,6 +243,7 @@ CLI::Option* add_hosts_option(CLI::App& app, std::vector<std::string>& hosts) {
                   "A name in Host fields that means this server, besides localhost and addresses, where it is asked by "
                   "way of a loopback address; may be given again. Other names are refused (421): they would be those "
                   "of pages that try to reach it through a browser")
+      ->check(checked(parse_host_name))
       ->type_name("NAME")
       ->allow_extra_args(false);
 }
@@ -160,7 +266,8 @@ int run_program(CLI::App& app, int argument_count, char** arguments, const std::
   } catch (const CLI::Success& done) {
     return app.exit(done);
   } catch (const CLI::ParseError& fault) {
-    fmt::print(stderr, "{}: {} (--help lists the options)\n", app.get_name(), first_line(fault.what()));
+    fmt::print(stderr, "{}: {} (--help lists the options)\n", app.get_name(),
+               describe(app, fault, {arguments, arguments + argument_count}));
     return exit_usage;
   } catch (const std::exception& fault) {
     // What the standard library says of memory it cannot have is the name of a type.

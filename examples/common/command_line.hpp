@@ -49,11 +49,12 @@ CLI::Validator checked(Parse parse) {
       "");
 }
 
-/// Adds an option that is a size in bytes between the two limits.
+/// Adds an option that is a size in bytes between the two limits, which --help names.
 CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t& value, std::size_t bytes_min,
                              std::size_t bytes_max, const std::string& description);
 
-/// Adds an option that is a whole number between the two limits; `unit` is what --help calls it.
+/// Adds an option that is a whole number between the two limits, which --help names; `unit` is what it calls the
+/// number.
 CLI::Option* add_count_option(CLI::App& app, const std::string& name, std::size_t& value, std::size_t count_min,
                               std::size_t count_max, const std::string& unit, const std::string& description);
 
@@ -71,7 +72,7 @@ inline constexpr int exit_usage = 2;    // the command line cannot be used
 
 /// Parses, then runs `body`, whose result is the exit status. --help and --version print and exit with
 /// 0, bad usage (a CLI::ParseError, also from `body`) prints one line and exits with 2, any other exception from
-/// `body` prints one line and exits with 1.
+/// `body` prints one line and exits with 1. An option that nobody knows is named before one that is missing.
 int run_program(CLI::App& app, int argument_count, char** arguments, const std::function<int()>& body);
 
 }  // namespace slabbuf::examples

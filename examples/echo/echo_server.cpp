@@ -134,7 +134,7 @@ int main(int argument_count, char** arguments) {
   add_hosts_option(app, hosts);
   add_count_option(app, "--threads", options.threads, 1, 256, "N", "Threads, each with its own connections");
   add_size_option(app, "--budget", options.budget_bytes_max, slabbuf::net::read_bytes_default, std::size_t{1} << 40,
-                  "Most memory for bytes on their way through, at least one block of 16 KiB");
+                  "Most memory for bytes on their way through");
   add_count_option(app, "--connections-max", options.connections_max, 1, 10'000'000, "N",
                    "Connections at once; more are refused");
   std::size_t idle_timeout_s = 60;

@@ -122,11 +122,11 @@ int main(int argument_count, char** arguments) {
   app.fallthrough();
   const CLI::Validator is_url(check_url, "");
   CLI::App* const get = app.add_subcommand("get", "Writes what the URL is to FILE (as the URL calls it, by default)");
-  get->add_option("URL", asked.url, "http:// or https://")->required()->check(is_url);
-  get->add_option("FILE", asked.file, "Where to; a directory is one to write into");
+  get->add_option("URL", asked.url, "http:// or https://")->type_name("")->required()->check(is_url);
+  get->add_option("FILE", asked.file, "Where to; a directory is one to write into")->type_name("");
   CLI::App* const put = app.add_subcommand("put", "Sends FILE to the URL (into it, where it ends with a slash)");
-  put->add_option("FILE", asked.file, "What to send")->required();
-  put->add_option("URL", asked.url, "http:// or https://")->required()->check(is_url);
+  put->add_option("FILE", asked.file, "What to send")->type_name("")->required();
+  put->add_option("URL", asked.url, "http:// or https://")->type_name("")->required()->check(is_url);
   add_count_option(app, "--connections", asked.options.connections, 1, 64, "N",
                    "Connections that get a part of the file each, where the server sends parts");
   add_count_option(app, "--retries", asked.options.retries, 0, 1000, "N",

@@ -5,6 +5,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace slabbuf::examples {
 namespace {
@@ -58,6 +59,84 @@ TEST(AddCountOption, TakesWholeNumbersBetweenItsLimits) {
     EXPECT_THROW(app.parse(std::string("--count ") + text), CLI::ParseError) << text;
     EXPECT_EQ(value, 5U);
   }
+}
+
+TEST(AddOption, NamesItsLimitsInHelp) {
+  CLI::App app;
+  std::size_t count = 5;
+  std::size_t size = 4096;
+  add_count_option(app, "--count", count, 2, 9, "N", "How many");
+  add_size_option(app, "--size", size, 1024, 1 << 20, "How large");
+  const std::string help = app.help();
+  EXPECT_NE(help.find("--count N=5                 How many (2 to 9)\n"), std::string::npos) << help;
+  EXPECT_NE(help.find("--size SIZE=4KiB            How large (1KiB to 1MiB)\n"), std::string::npos) << help;
+}
+
+TEST(AddHostsOption, TakesNamesOfHosts) {
+  for (const char* const text : {"files.example", "a", "A-1_b.example.org", "192.0.2.1"}) {
+    CLI::App app;
+    std::vector<std::string> hosts;
+    add_hosts_option(app, hosts);
+    app.parse(std::string("--host ") + text);
+    EXPECT_EQ(hosts, std::vector<std::string>{text});
+  }
+  for (const char* const text : {"http://files.example", "files.example/", "files.example:8080", ".example", "example.",
+                                 "a..b", "''", "'a b'", "*.example"}) {
+    CLI::App app;
+    std::vector<std::string> hosts;
+    add_hosts_option(app, hosts);
+    EXPECT_THROW(app.parse(std::string("--host ") + text), CLI::ParseError) << text;
+  }
+}
+
+// What a program says of its command line; it has --size and --count, which are required, and two subcommands.
+std::string refusal_of(std::vector<std::string> words) {
+  CLI::App app("", "program");
+  std::size_t count = 5;
+  std::size_t size = 4096;
+  std::string file;
+  add_count_option(app, "--count", count, 2, 9, "N", "")->required();
+  add_size_option(app, "--size", size, 1024, 1 << 20, "")->required();
+  CLI::App& get = *app.add_subcommand("get")->fallthrough();
+  get.add_flag("--quiet");
+  get.add_option("FILE", file);
+  app.add_subcommand("put")->add_flag("--quick");
+  words.insert(words.begin(), "program");
+  std::vector<char*> arguments;
+  for (std::string& each : words) arguments.push_back(each.data());
+  ::testing::internal::CaptureStderr();
+  EXPECT_EQ(run_program(app, static_cast<int>(arguments.size()), arguments.data(), [] { return 0; }), exit_usage);
+  return ::testing::internal::GetCapturedStderr();
+}
+
+std::string line(const std::string& reason) { return "program: " + reason + " (--help lists the options)\n"; }
+
+TEST(RunProgram, NamesAnUnknownOptionBeforeOneThatIsMissing) {
+  EXPECT_EQ(refusal_of({}), line("--count is required"));
+  EXPECT_EQ(refusal_of({"--bogus"}), line("--bogus is no option"));
+  EXPECT_EQ(refusal_of({"--bogus=5", "--size", "1"}), line("--bogus is no option"))
+      << "and before a value that is wrong";
+  EXPECT_EQ(refusal_of({"-x"}), line("-x is no option"));
+}
+
+TEST(RunProgram, SuggestsTheNearestOption) {
+  EXPECT_EQ(refusal_of({"--conut", "3"}), line("--conut is no option, did you mean --count?"));
+  EXPECT_EQ(refusal_of({"--sizes=4K"}), line("--sizes is no option, did you mean --size?"));
+  EXPECT_EQ(refusal_of({"get", "--quie"}), line("--quie is no option, did you mean --quiet?"));
+  EXPECT_EQ(refusal_of({"put", "--quie"}), line("--quie is no option, did you mean --quick?")) << "not get's";
+  EXPECT_EQ(refusal_of({"gte"}), line("'gte' is not expected here, did you mean get?"));
+}
+
+TEST(RunProgram, NamesAnArgumentThatNobodyTakes) {
+  EXPECT_EQ(refusal_of({"--count", "2", "--size", "4K", "surplus"}), line("'surplus' is not expected here"));
+}
+
+TEST(RunProgram, ExplainsASizeInTwoWords) {
+  const std::string explained = line("--size: a size is one word: 16KiB, not 16 KiB");
+  EXPECT_EQ(refusal_of({"--count", "2", "--size", "16", "KiB"}), explained);
+  EXPECT_EQ(refusal_of({"get", "--count", "2", "--size", "16", "KiB"}), explained) << "where KiB may be a FILE";
+  EXPECT_EQ(refusal_of({"--count", "2", "--size", "16", "kilobytes"}),
+            line("--size: '16' is not between 1KiB and 1MiB"));
 }
 
 TEST(ParseEndpoint, ReadsWhatFormatEndpointPrints) {
