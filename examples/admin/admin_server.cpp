@@ -91,6 +91,7 @@ http_options options_for(const asio::ip::tcp::endpoint& address, std::vector<std
   http_options options;
   options.hosts = std::move(hosts);
   options.plain = address;
+  options.plain_option = "--admin";
   options.limits.connections_max = connections_max;
   options.limits.idle_timeout = idle_timeout;
   options.limits.head_timeout = head_timeout;

@@ -32,16 +32,17 @@ class shard_group {
   void add(std::unique_ptr<Shard> shard) { shards_.push_back(std::move(shard)); }
 
   /// Has listen(shard, endpoint) called for all, on the port that the first one gets, when there is an endpoint, which
-  /// is then the one they listen on. Throws std::system_error, whose text names the address.
+  /// is then the one they listen on. Throws std::system_error, whose text names the option that asked for the address,
+  /// and the address.
   template <class Endpoint, class Listen>
-  void listen(std::optional<Endpoint>& endpoint, Listen listen) {
+  void listen(const char* option, std::optional<Endpoint>& endpoint, Listen listen) {
     if (!endpoint) return;
     const Endpoint asked = *endpoint;
     try {
       check_free(asked);
       for (const std::unique_ptr<Shard>& shard : shards_) endpoint = listen(*shard, *endpoint);
     } catch (const std::system_error& fault) {
-      throw std::system_error(fault.code(), "cannot listen on " + format_endpoint(asked));
+      throw std::system_error(fault.code(), std::string("cannot listen on ") + option + ' ' + format_endpoint(asked));
     }
   }
 

@@ -9,9 +9,9 @@ echo_service::echo_service(const echo_options& options) : shared_(options), addr
   for (std::size_t index = 0; index < options.threads; ++index) {
     shards_.add(std::make_unique<echo_shard>(shared_));
   }
-  shards_.listen(addresses_.tcp, [](echo_shard& shard, const auto& at) { return shard.listen_tcp(at); });
-  shards_.listen(addresses_.udp, [](echo_shard& shard, const auto& at) { return shard.listen_udp(at); });
-  shards_.listen(addresses_.tls, [](echo_shard& shard, const auto& at) { return shard.listen_tls(at); });
+  shards_.listen("--tcp", addresses_.tcp, [](echo_shard& shard, const auto& at) { return shard.listen_tcp(at); });
+  shards_.listen("--udp", addresses_.udp, [](echo_shard& shard, const auto& at) { return shard.listen_udp(at); });
+  shards_.listen("--tls", addresses_.tls, [](echo_shard& shard, const auto& at) { return shard.listen_tls(at); });
 }
 
 echo_stats echo_service::stats() const noexcept {

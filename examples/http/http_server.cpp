@@ -15,8 +15,9 @@ http_server::http_server(const http_options& options, concurrent_pool& buffers, 
   for (std::size_t index = 0; index < options.threads; ++index) {
     shards_.add(std::make_unique<http_shard>(http_shared{options_, buffers, threads, connections_}, make_handler));
   }
-  shards_.listen(options_.plain, [](http_shard& shard, const auto& at) { return shard.listen_plain(at); });
-  shards_.listen(options_.tls, [](http_shard& shard, const auto& at) { return shard.listen_tls(at); });
+  shards_.listen(options_.plain_option, options_.plain,
+                 [](http_shard& shard, const auto& at) { return shard.listen_plain(at); });
+  shards_.listen("--https", options_.tls, [](http_shard& shard, const auto& at) { return shard.listen_tls(at); });
 }
 
 http_server::~http_server() {

@@ -48,6 +48,7 @@ struct http_limits {
 
 struct http_options {
   std::optional<asio::ip::tcp::endpoint> plain;
+  const char* plain_option = "--http";         // what asks for it: for the one to read who cannot have it
   std::optional<asio::ip::tcp::endpoint> tls;  // needs tls_context
   reloadable_tls_context* tls_context = nullptr;
   std::size_t threads = 1;

@@ -118,7 +118,7 @@ TEST_F(EchoServerUdp, ServesBesideTcp) {
 TEST_F(EchoServerUdp, SaysWhenItsAddressIsTaken) {
   start();
   const std::string address = "127.0.0.1:" + std::to_string(udp_port);
-  support::expect_refusal({"--udp", address}, 1, "cannot listen on " + address + ": Address already in use");
+  support::expect_refusal({"--udp", address}, 1, "cannot listen on --udp " + address + ": Address already in use");
   stop();
 }
 

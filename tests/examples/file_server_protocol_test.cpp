@@ -158,18 +158,21 @@ TEST_F(FileServer, RefusesWhatItCannotUse) {
       {"--root", root, "--budget", "automatic"},
       {"--root", root, "--upload-bytes-max", "-1"},
   };
-  const auto run = [](std::vector<std::string> options, int status) {
+  const auto run = [](std::vector<std::string> options, int status, const std::string& part = "") {
     options.insert(options.begin(), FILE_SERVER);
     child_process child(options);
     EXPECT_EQ(child.wait(), status) << ::testing::PrintToString(options);
     const std::string message = child.standard_error();
     EXPECT_EQ(std::count(message.begin(), message.end(), '\n'), 1) << message;
     EXPECT_EQ(message.find("file_server: "), 0U) << message;
+    EXPECT_NE(message.find(part), std::string::npos) << message;
     EXPECT_EQ(child.read_line(), "") << "nothing on standard output";
   };
   for (const std::vector<std::string>& options : wrong) run(options, 2);
+  run({"--rooot", root}, 2, "file_server: --rooot is no option, did you mean --root?");
   run({"--root", root + "none", "--http", "127.0.0.1:0"}, 1);
-  run({"--root", root, "--http", "192.0.2.1:80"}, 1);
+  run({"--root", root, "--http", "192.0.2.1:80"}, 1, "cannot listen on --http 192.0.2.1:80: ");
+  run({"--root", root, "--http", "127.0.0.1:0", "--admin", "192.0.2.1:80"}, 1, "on --admin 192.0.2.1:80: ");
 }
 
 TEST_F(FileServer, TakesTheBudgetFromTheSystem) {
