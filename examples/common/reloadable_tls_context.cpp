@@ -11,8 +11,11 @@
 #include <cerrno>
 #include <ctime>
 #include <exception>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -26,6 +29,27 @@ std::string openssl_reason() {
   if (ERR_SYSTEM_ERROR(code)) return std::generic_category().message(ERR_GET_REASON(code));
   const char* const reason = ERR_reason_error_string(code);
   return reason != nullptr ? reason : "OpenSSL does not say why";
+}
+
+constexpr std::string_view certificate_mark = "CERTIFICATE-----";  // ends the first line of one in PEM
+constexpr std::string_view key_mark = "PRIVATE KEY-----";
+
+// What is wrong with a file that OpenSSL cannot use, where that can be seen; else what OpenSSL says, which of all these
+// is "no start line" or less. Not of what can be read once, as a pipe.
+std::string fault_of(const std::string& file, std::string_view wanted, const std::string& openssl_says) {
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(file, ignored);
+  if (std::filesystem::is_directory(status)) return "it is a directory";
+  if (!std::filesystem::is_regular_file(status)) return openssl_says;
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream.is_open()) return openssl_says;
+  const std::string text(std::istreambuf_iterator<char>(stream), {});
+  if (text.empty()) return "it is empty";
+  if (text.find(wanted) != std::string::npos) return openssl_says;
+  if (wanted == certificate_mark && text.find(key_mark) != std::string::npos) return "it is a private key";
+  if (wanted == key_mark && text.find(certificate_mark) != std::string::npos) return "it is a certificate";
+  return wanted == certificate_mark ? "it has no line -----BEGIN CERTIFICATE-----"
+                                    : "it has no line -----BEGIN PRIVATE KEY-----";
 }
 
 // Called for an encrypted key. OpenSSL's own would ask at the terminal, and wait.
@@ -60,8 +84,8 @@ std::shared_ptr<SSL_CTX> reloadable_tls_context::load() const {
     throw std::runtime_error("cannot set up TLS: " + openssl_reason());
   if (protocols_) protocols_->accept(made.get());
   if (SSL_CTX_use_certificate_chain_file(made.get(), files_.certificate.c_str()) != 1) {
-    throw std::runtime_error(
-        fmt::format("cannot use '{}' as a certificate in PEM: {}", files_.certificate, openssl_reason()));
+    throw std::runtime_error(fmt::format("cannot use '{}' as a certificate in PEM: {}", files_.certificate,
+                                         fault_of(files_.certificate, certificate_mark, openssl_reason())));
   }
   bool asked_for_passphrase = false;
   SSL_CTX_set_default_passwd_cb(made.get(), &refuse_passphrase);
@@ -70,7 +94,7 @@ std::shared_ptr<SSL_CTX> reloadable_tls_context::load() const {
   SSL_CTX_set_default_passwd_cb_userdata(made.get(), nullptr);
   SSL_CTX_set_default_passwd_cb(made.get(), nullptr);
   if (key_used != 1) {
-    const std::string reason = openssl_reason();
+    const std::string reason = fault_of(files_.key, key_mark, openssl_reason());
     throw std::runtime_error(fmt::format("cannot use '{}' as the private key of '{}' in PEM: {}", files_.key,
                                          files_.certificate,
                                          asked_for_passphrase ? "it is encrypted, which is not supported" : reason));

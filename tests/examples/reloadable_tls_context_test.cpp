@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <filesystem>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -60,14 +61,35 @@ TEST_F(ReloadableTlsContext, NamesTheFileAndWhatIsWrongWithIt) {
   put(support::server_certificate());
   EXPECT_EQ(fault(), "");
   files.write("cert.pem", "not a certificate\n");
-  EXPECT_EQ(fault(), of_certificate + "no start line");
+  EXPECT_EQ(fault(), of_certificate + "it has no line -----BEGIN CERTIFICATE-----");
   put(support::server_certificate());
   files.write("key.pem", support::client_certificate().key_pem);
   EXPECT_EQ(fault(), of_key + "key values mismatch");
   files.write("key.pem", "not a key\n");
-  EXPECT_EQ(fault().find(of_key), 0U) << fault();
+  EXPECT_EQ(fault(), of_key + "it has no line -----BEGIN PRIVATE KEY-----");
   files.remove("key.pem");
-  EXPECT_NE(fault().find("No such file or directory"), std::string::npos) << fault();
+  EXPECT_EQ(fault(), of_key + "No such file or directory");
+}
+
+TEST_F(ReloadableTlsContext, SaysWhatAFileIsThatIsNoCertificateOrNoKey) {
+  const std::string& certificate_pem = support::server_certificate().chain_pem;
+  const std::string& key_pem = support::server_certificate().key_pem;
+  const auto fault_with = [this](const std::string& certificate, const std::string& key) {
+    files.write("cert.pem", certificate);
+    files.write("key.pem", key);
+    const std::string text = fault();
+    return text.substr(text.rfind(": ") + 2);
+  };
+  EXPECT_EQ(fault_with("", key_pem), "it is empty");
+  EXPECT_EQ(fault_with(certificate_pem, ""), "it is empty");
+  EXPECT_EQ(fault_with(key_pem, key_pem), "it is a private key");
+  EXPECT_EQ(fault_with(certificate_pem, certificate_pem), "it is a certificate");
+  // The line is there, and what follows is none: that is for OpenSSL to say.
+  EXPECT_EQ(fault_with("-----BEGIN CERTIFICATE-----\n", key_pem).find("it "), std::string::npos);
+  files.write("cert.pem", certificate_pem);
+  files.remove("key.pem");
+  std::filesystem::create_directory(files.path("key.pem"));
+  EXPECT_NE(fault().find("it is a directory"), std::string::npos) << fault();
 }
 
 TEST_F(ReloadableTlsContext, AsksNobodyForAPassphrase) {
