@@ -198,8 +198,31 @@ auto async_read_some_at(asio::basic_random_access_file<Executor>& file, std::uin
 
 #else
 
+#include <slabbuf/pool/pool_options.hpp>
+
+#include <cstdint>
+
 namespace slabbuf::net {
-class registered_pool;  // not without io_uring: link slabbuf::net_io_uring
-}
+namespace detail {
+
+template <class Size>
+struct registered_pool_without_io_uring {
+  static_assert(sizeof(Size) == SIZE_MAX,
+                "slabbuf::net::registered_pool needs Asio's io_uring backend, and this program is compiled without it: "
+                "configure slabbuf with -DSLABBUF_IO_URING=ON (it needs liburing) and link "
+                "slabbuf::net_io_uring_files or slabbuf::net_io_uring instead of slabbuf::net");
+  using type = void;
+};
+
+}  // namespace detail
+
+/// Here so that whoever makes one is told what is missing.
+class registered_pool {
+ public:
+  template <class Size, class = typename detail::registered_pool_without_io_uring<Size>::type>
+  explicit registered_pool(Size bytes, const pool_options& options = {});
+};
+
+}  // namespace slabbuf::net
 
 #endif

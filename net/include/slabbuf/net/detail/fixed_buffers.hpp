@@ -54,6 +54,10 @@ inline std::string describe_refusal(std::size_t bytes, int why) {
                                                   " bytes for all this user has locked; ulimit -l)";
   } else if (why == EBUSY) {
     text += " (the io_context has registered buffers, and can have them once)";
+  } else if (why == EPERM || why == ENOSYS) {
+    text +=
+        " (this system permits no io_uring: see sysctl kernel.io_uring_disabled and the seccomp profile of the "
+        "container; a concurrent_pool needs none)";
   }
   return text;
 }
