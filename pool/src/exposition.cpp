@@ -163,7 +163,7 @@ std::string to_text(const pool_stats& stats) {
       " uncached\n",
       stats.acquired, hit_percent, stats.oversize, stats.refused, stats.uncached);
   add(text, "%10s %14s %14s %12s %10s %10s %10s %8s\n", "class", "acquired", "hits", "misses", "in use", "cached",
-      "most", "slabs");
+      "high water", "slabs");
   for (const class_stats& one : stats.classes()) {
     if (one.acquired == 0) continue;
     add(text,

@@ -94,6 +94,7 @@ TEST(exposition_test, TextIsAScreenful) {
   EXPECT_NE(text.find("in use   3 buffers"), std::string::npos) << text;
   EXPECT_NE(text.find("budget 8388608"), std::string::npos) << text;
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 7 + 2) << "totals, a heading, two classes";
+  EXPECT_NE(text.find(" cached high water "), std::string::npos) << text;
   EXPECT_NE(to_text(*used_stats()).find("no budget"), std::string::npos);
 }
 

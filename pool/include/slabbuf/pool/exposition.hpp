@@ -30,7 +30,8 @@ std::string to_prometheus(std::span<const named_stats> pools);
 /// limit, and `classes`, an array with those that were ever used.
 std::string to_json(const pool_stats& stats);
 
-/// A screenful: totals, then a line for each class that was ever used.
+/// A screenful: totals, then a line for each class that was ever used. In both, "at most" and "high water" are the most
+/// there ever was at once: of bytes charged against the budget, of blocks of the class in use and cached.
 std::string to_text(const pool_stats& stats);
 
 }  // namespace slabbuf
