@@ -81,7 +81,7 @@ TEST_F(EchoServer, SaysWhenItsAddressIsTaken) {
   echo_server first;
   const std::string address = "127.0.0.1:" + std::to_string(first.endpoint().port());
   for (const std::string option : {"--tcp", "--admin"}) {
-    support::expect_refusal({"--tcp", "127.0.0.1:0", option, address}, 1,
+    support::expect_refusal({"--udp", "127.0.0.1:0", option, address}, 1,
                             "cannot listen on " + option + " " + address + ": Address already in use");
   }
   first.stop();
