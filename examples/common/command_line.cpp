@@ -92,7 +92,7 @@ std::string size_in_two_words(const CLI::App& app, const std::vector<std::string
 
 // What is wrong with a command line: what nobody knows comes before what is missing for that very reason.
 std::string describe(const CLI::App& app, const CLI::ParseError& fault, const std::vector<std::string>& words) {
-  const std::string size = size_in_two_words(app, words);
+  std::string size = size_in_two_words(app, words);
   if (!size.empty()) return size;
   const std::vector<std::string> unknown = app.remaining(true);
   for (const std::string& each : unknown) {
