@@ -33,7 +33,7 @@ class tls_engine::step {
   int output_error = 0;             // of the send
   std::uint32_t gather_wanted = 0;  // ciphertext bytes that this step will gather
   std::uint32_t received_bytes = 0;
-  bool may_receive = true;          // false: only what has been received
+  bool may_receive;                 // false: only what has been received
   bool received_all_asked = false;  // the descriptor had as much as there was room for
   bool gathers = false;             // more will follow: keep it
   bool keeps_rest = false;          // what the socket does not take is kept; else, OpenSSL keeps it
@@ -41,6 +41,8 @@ class tls_engine::step {
 
  private:
   BIO* bio_;
+  void* outer_;      // the step of another connection of this thread, in a callback of which this one is taken
+  int outer_flags_;  // what its last call said
 };
 
 }  // namespace slabbuf::net::detail

@@ -62,7 +62,9 @@ tls_engine::tls_engine(tls_engine&& other) noexcept
       barren_bytes_(other.barren_bytes_),
       retry_bytes_(std::exchange(other.retry_bytes_, 0)),
       abandoned_(other.abandoned_),
-      input_over_(other.input_over_) {}
+      input_over_(other.input_over_),
+      failed_(other.failed_),
+      owes_(std::exchange(other.owes_, false)) {}
 
 tls_engine& tls_engine::operator=(tls_engine&& other) noexcept {
   tls_engine moved(std::move(other));
@@ -75,6 +77,8 @@ tls_engine& tls_engine::operator=(tls_engine&& other) noexcept {
   std::swap(retry_bytes_, moved.retry_bytes_);
   std::swap(abandoned_, moved.abandoned_);
   std::swap(input_over_, moved.input_over_);
+  std::swap(failed_, moved.failed_);
+  std::swap(owes_, moved.owes_);
   return *this;
 }
 
@@ -123,7 +127,24 @@ tls_result tls_engine::flush(step& now) noexcept {
   return {gathered_.length != 0 ? tls_status::want_write : tls_status::done};
 }
 
+// Of a step that is no read.
+tls_result tls_engine::ending_with(const tls_result& result) noexcept {
+  if (result.status == tls_status::openssl || result.status == tls_status::unspecified) failed_ = true;
+  return result;
+}
+
+// A connection that has been, and that OpenSSL was told to forget (SSL_clear).
+void tls_engine::begin_anew() noexcept {
+  drop(gathered_);
+  drop(staged_);
+  deferred_ = {};
+  barren_bytes_ = retry_bytes_ = 0;
+  abandoned_ = input_over_ = failed_ = owes_ = false;
+}
+
 tls_result tls_engine::handshake(int descriptor, bool is_server) noexcept {
+  if (SSL_in_before(ssl_) != 0) begin_anew();
+  if (abandoned_) return {tls_status::system, EPIPE};
   step now(*this, descriptor);
   now.gathers = true;  // a flight leaves as a whole
   now.keeps_rest = true;
@@ -132,7 +153,7 @@ tls_result tls_engine::handshake(int descriptor, bool is_server) noexcept {
   const tls_result result = result_of(now, is_server ? SSL_accept(ssl_) : SSL_connect(ssl_));
   // Whatever came of it: an alert is part of it.
   const tls_result sent = flush(now);
-  if (result.status != tls_status::done && result.status != tls_status::want_read) return result;
+  if (result.status != tls_status::done && result.status != tls_status::want_read) return ending_with(result);
   if (result.status == tls_status::done) {
     barren_bytes_ = 0;
     forget_handshake(ssl_);
@@ -150,18 +171,29 @@ bool tls_engine::take_deferred(tls_result& result) noexcept {
 // Of an SSL_read() or SSL_peek() that brought nothing.
 tls_result tls_engine::end_of_read(const step& now, int returned) noexcept {
   tls_result result = result_of(now, returned);
+  if (SSL_in_before(ssl_) != 0) return result;  // there may be a handshake yet
+  failed_ = false;
   input_over_ = result.status != tls_status::want_read && result.status != tls_status::want_write;
   if (input_over_) deferred_ = result;
   if (result.status == tls_status::want_read && barren_bytes_ > tls_barren_bytes_max)
     result.status = tls_status::unexpected;
+  // The peer may wait for it before it sends more.
+  if (result.status == tls_status::want_read && owes_) result.status = tls_status::want_write;
   return result;
+}
+
+// What an earlier read had to send, before this one reads.
+void tls_engine::send_owed(step& now) noexcept {
+  now.keeps_rest = true;
+  // Where it cannot be sent, reading goes on: there may be bytes that came before.
+  if (owes_) flush(now);
 }
 
 tls_result tls_engine::peek(int descriptor) noexcept {
   tls_result ended;
   if (take_deferred(ended)) return ended;
   step now(*this, descriptor);
-  now.keeps_rest = true;
+  send_owed(now);
   forget_errors();
   char byte = 0;
   const int returned = SSL_peek(ssl_, &byte, 1);
@@ -174,7 +206,7 @@ tls_result tls_engine::read(int descriptor, std::span<const ::iovec> parts, std:
   tls_result ended;
   if (take_deferred(ended)) return ended;
   step now(*this, descriptor);
-  now.keeps_rest = true;
+  send_owed(now);
   for (const ::iovec& part : parts) {
     for (std::size_t filled = 0; filled != part.iov_len;) {
       const auto room = static_cast<int>(std::min<std::size_t>(part.iov_len - filled, INT32_MAX));
@@ -245,14 +277,15 @@ tls_result tls_engine::write(int descriptor, std::span<const ::iovec> parts, std
     if (returned <= 0) {
       now.gathers = false;
       const tls_result result = result_of(now, returned);
-      // Before the handshake OpenSSL has taken nothing: the connection is as good as it was.
-      if (SSL_in_before(ssl_) != 0) {
+      // Before the handshake and behind our close_notify OpenSSL has taken nothing: the connection is as good as it
+      // was.
+      if (SSL_in_before(ssl_) != 0 || (SSL_get_shutdown(ssl_) & SSL_SENT_SHUTDOWN) != 0) {
         drop(staged_);
         return result;
       }
       retry_bytes_ = static_cast<std::uint32_t>(count);
       if (result.status != tls_status::want_read && result.status != tls_status::want_write) abandon_write();
-      return result;
+      return ending_with(result);
     }
     retry_bytes_ = 0;
     drop(staged_);
@@ -276,13 +309,14 @@ tls_result tls_engine::shutdown(int descriptor) noexcept {
   }
   const tls_result result = result_of(now, returned);
   const tls_result sent = flush(now);
-  if (result.status != tls_status::done && result.status != tls_status::want_read) return result;
+  if (result.status != tls_status::done && result.status != tls_status::want_read) return ending_with(result);
   return sent.status != tls_status::done ? sent : result;
 }
 
 void tls_engine::abandon_write() noexcept {
   if (retry_bytes_ == 0 && gathered_.length == 0) return;
   abandoned_ = true;
+  owes_ = false;
   retry_bytes_ = 0;
   drop(gathered_);
   drop(staged_);
@@ -329,17 +363,24 @@ std::size_t tls_engine::send_behind(step& now, const std::byte* from, std::size_
   gathered_.offset += static_cast<std::uint32_t>(kept);
   gathered_.length -= static_cast<std::uint32_t>(kept);
   left -= kept;
-  if (gathered_.length == 0) drop(gathered_);
+  if (gathered_.length == 0) {
+    drop(gathered_);
+    owes_ = false;
+  }
   return left;
 }
 
 int tls_engine::transmit(step& now, const std::byte* from, std::size_t count) noexcept {
   note_record_written(from + count, record_content::ciphertext);
   if (now.output_error != 0) return -1;
+  if (abandoned_) return static_cast<int>(count);  // behind a record that was cut off, nobody could read it
   if (now.gathers && keep(now, from, count)) return static_cast<int>(count);
   std::size_t taken = 0;
   if (!now.blocked) taken = send_behind(now, from, count);
-  if (taken < count && now.output_error == 0 && now.keeps_rest && keep(now, from + taken, count - taken)) taken = count;
+  if (taken < count && now.output_error == 0 && now.keeps_rest && keep(now, from + taken, count - taken)) {
+    taken = count;
+    owes_ = true;
+  }
   return taken != 0 ? static_cast<int>(taken) : -1;
 }
 

@@ -10,12 +10,16 @@
 
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "support/counting_allocator.hpp"
 #include "support/tls_engines.hpp"
 
 namespace slabbuf::net::detail {
@@ -311,6 +315,58 @@ TEST_F(TlsEngines, ForgetsTheHandshake) {
   EVP_PKEY_free(key);
   EXPECT_EQ(sk_SSL_CIPHER_num(SSL_get_client_ciphers(server.ssl())), 0);
   EXPECT_NE(SSL_get_current_cipher(server.ssl()), nullptr);
+}
+
+// What was lent to it on another thread may be in use there: here by a step of the client, in a callback of which the
+// server makes one.
+TEST_F(TlsEngines, UsesNothingOfAnotherThreadWhereMemoryIsShort) {
+  if (!support::heap_counting_available()) GTEST_SKIP() << "another allocator is in front";
+  struct reading {
+    tls_engine* engine;
+    int descriptor;
+    tls_result result{};
+    bool done = false;
+  } of_server{&server, line.ends[0]};
+  const auto on_record = [](int, int, int, const void*, std::size_t, SSL*, void* argument) {
+    auto& its = *static_cast<reading*>(argument);
+    if (std::exchange(its.done, true)) return;
+    std::thread([&] {
+      char byte = 0;
+      const ::iovec part{&byte, 1};
+      std::size_t count = 0;
+      const support::failing_heap without_memory(1, support::heap_failure::once);  // for what it reads through
+      its.result = its.engine->read(its.descriptor, {&part, 1}, count);
+    }).join();
+  };
+  SSL_set_msg_callback(client.ssl(), on_record);
+  SSL_set_msg_callback_arg(client.ssl(), &of_server);
+  const ::iovec hello{const_cast<char*>("hello"), 5};
+  std::size_t taken = 0;
+  ASSERT_EQ(server.write(line.ends[0], {&hello, 1}, taken).status, tls_status::done);
+  std::string received;
+  EXPECT_EQ(read_all(client, line.ends[1], received).status, tls_status::want_read);
+  EXPECT_EQ(received, "hello");
+  ASSERT_TRUE(of_server.done);
+  EXPECT_FALSE(wants(of_server.result)) << "it has nothing to read through";
+  EXPECT_NE(of_server.result.status, tls_status::done);
+}
+
+// In a process of its own, because what is missing there is made once.
+TEST(TlsEngineWithoutMemory, IsNoneAndTheNextOneIs) {
+  if (!support::heap_counting_available()) GTEST_SKIP() << "another allocator is in front";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto try_twice = [] {
+    concurrent_pool pool;
+    const support::context_ptr context = support::make_context(TLS_client_method(), nullptr, TLS1_3_VERSION);
+    bool first = true;
+    {
+      const support::failing_heap without_memory(1, support::heap_failure::from_then_on);
+      first = tls_engine(context.get(), pool.core()).ssl() != nullptr;
+    }
+    const bool second = tls_engine(context.get(), pool.core()).ssl() != nullptr;
+    std::_Exit(first ? 1 : second ? 0 : 2);
+  };
+  EXPECT_EXIT(try_twice(), ::testing::ExitedWithCode(0), "");
 }
 
 TEST_F(TlsEngines, MovesWhileIdle) {

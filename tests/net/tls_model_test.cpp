@@ -171,6 +171,103 @@ TYPED_TEST(TlsModel, DataAfterCloseNotifyIsAnErrorOfTheShutdown) {
   EXPECT_EQ(ERR_GET_REASON(static_cast<unsigned long>(ec.value())), SSL_R_APPLICATION_DATA_AFTER_CLOSE_NOTIFY);
 }
 
+TYPED_TEST(TlsModel, AfterAShutdownThatFailedAReadWaitsForNothing) {
+  auto& pair = this->connect();
+  EXPECT_FALSE(this->write(pair.client, "not read"));
+  EXPECT_TRUE(this->run([&](auto handler) { pair.server.async_shutdown(handler); }));
+  EXPECT_EQ(this->read(pair.server).first, asio::ssl::error::unspecified_system_error);
+}
+
+TYPED_TEST(TlsModel, AWriteBehindCloseNotifyTakesNothing) {
+  auto& pair = this->connect();
+  asio::cancellation_signal signal;
+  std::optional<asio::error_code> ended;
+  pair.server.async_shutdown(asio::bind_cancellation_slot(signal.slot(), [&](asio::error_code ec) { ended = ec; }));
+  EXPECT_EQ(this->read(pair.client).first, asio::error::eof);
+  signal.emit(asio::cancellation_type::terminal);
+  this->until(ended);
+  for (int time = 0; time < 2; ++time) {
+    EXPECT_EQ(ERR_GET_REASON(static_cast<unsigned long>(this->write(pair.server, "late").value())),
+              SSL_R_PROTOCOL_IS_SHUTDOWN);
+  }
+  EXPECT_FALSE(this->run([&](auto handler) { pair.client.async_shutdown(handler); }));
+  EXPECT_FALSE(this->run([&](auto handler) { pair.server.async_shutdown(handler); }));
+}
+
+TYPED_TEST(TlsModel, AReadBeforeTheHandshakeSaysSoAndHarmsNothing) {
+  auto& pair = this->make();
+  EXPECT_EQ(ERR_GET_REASON(static_cast<unsigned long>(this->read(pair.client).first.value())), SSL_R_UNINITIALIZED);
+  const auto [server, client] = pair.shake_hands();
+  EXPECT_FALSE(server);
+  EXPECT_FALSE(client);
+  EXPECT_FALSE(this->write(pair.server, "welcome"));
+  EXPECT_EQ(this->read(pair.client).second, "welcome");
+}
+
+TYPED_TEST(TlsModel, AHandshakeThatIsOverSucceedsAgain) {
+  auto& pair = this->connect();
+  EXPECT_FALSE(this->run([&](auto handler) { pair.server.async_handshake(asio::ssl::stream_base::server, handler); }));
+}
+
+TYPED_TEST(TlsModel, AServerMayAskForACertificateLater) {
+  if (TypeParam::protocol != TLS1_3_VERSION) GTEST_SKIP() << "is of TLS 1.3";
+  SSL_CTX* const client = this->contexts.client.native_handle();
+  support::set_up(client, &support::client_certificate(), TLS1_3_VERSION);
+  SSL_CTX_set_post_handshake_auth(client, 1);
+  auto& pair = this->connect();
+  SSL* const server = pair.server.native_handle();
+  SSL_set_verify(server, SSL_VERIFY_PEER, nullptr);
+  ASSERT_EQ(SSL_verify_client_post_handshake(server), 1);
+  EXPECT_FALSE(this->run([&](auto handler) { pair.server.async_handshake(asio::ssl::stream_base::server, handler); }));
+  EXPECT_FALSE(this->write(pair.server, "who is it?"));
+  EXPECT_EQ(this->read(pair.client).second, "who is it?");
+  EXPECT_FALSE(this->write(pair.client, "me"));
+  EXPECT_EQ(this->read(pair.server).second, "me");
+  X509* const seen = SSL_get1_peer_certificate(server);
+  EXPECT_NE(seen, nullptr);
+  X509_free(seen);
+}
+
+// A log, a store of sessions: what a program does in a callback may be an operation on another connection.
+template <class Stream>
+struct used_in_a_callback {
+  static inline Stream* stream = nullptr;
+  static void log(const SSL*, const char*) {
+    if (stream == nullptr) return;
+    std::exchange(stream, nullptr)->async_write_some(asio::buffer("log", 3), [](asio::error_code, std::size_t) {});
+  }
+};
+
+TYPED_TEST(TlsModel, AnotherStreamMayBeUsedInACallback) {
+  using used = used_in_a_callback<typename TypeParam::client>;
+  tls_contexts of_other{TypeParam::protocol};
+  typename TestFixture::pair_type other(this->io, of_other, this->pool);
+  other.shake_hands();
+  used::stream = &other.client;
+  SSL_CTX_set_keylog_callback(this->contexts.client.native_handle(), &used::log);
+  auto& pair = this->connect();
+  EXPECT_EQ(used::stream, nullptr);
+  EXPECT_FALSE(this->write(pair.client, "hello"));
+  EXPECT_EQ(this->read(pair.server).second, "hello");
+  EXPECT_EQ(this->read(other.server).second, "log");
+}
+
+TYPED_TEST(TlsModel, AConnectionThatIsClearedMayBeginAnew) {
+  auto& pair = this->connect();
+  pair.client.lowest_layer().close();
+  EXPECT_TRUE(this->read(pair.server).first);
+  support::loopback_pair fresh(this->io);
+  pair.server.next_layer() = std::move(fresh.near);
+  pair.client.next_layer() = support::tls_socket(std::move(fresh.far));
+  SSL_clear(pair.server.native_handle());
+  SSL_clear(pair.client.native_handle());
+  const auto [server, client] = pair.shake_hands();
+  EXPECT_FALSE(server) << server.message();
+  EXPECT_FALSE(client) << client.message();
+  EXPECT_FALSE(this->write(pair.client, "again"));
+  EXPECT_EQ(this->read(pair.server).second, "again");
+}
+
 TYPED_TEST(TlsModel, AResetIsTheSystemsError) {
   auto& pair = this->connect();
   std::optional<asio::error_code> ended;

@@ -138,7 +138,7 @@ class TlsOp : public ::testing::Test {
 
   concurrent_pool pool;
   support::context_ptr tls_context = support::make_context(TLS_client_method(), nullptr, TLS1_3_VERSION);
-  tls_engine engine{tls_context.get(), pool.core()};
+  tls_connection<asio::io_context::executor_type> engine{tls_context.get(), pool.core()};
   script told;
   std::optional<outcome> result;
   asio::cancellation_signal signal;

@@ -8,7 +8,8 @@
 //
 //     idle           OpenSSL's state of the connection, and no more
 //     reading        OpenSSL's record buffer, from readiness until the record has been decrypted
-//     writing        OpenSSL's record buffer, and one block with the records before that one
+//     writing        OpenSSL's record buffer, one block with the records before that one, and one in which small
+//                    parts are put together
 //
 // Whoever shares the budget of the pool with OpenSSL installs openssl_allocator.hpp.
 #pragma once
@@ -17,7 +18,7 @@
 #include <slabbuf/net/async_read_until.hpp>
 #include <slabbuf/net/async_write.hpp>
 #include <slabbuf/net/detail/tls_actions.hpp>
-#include <slabbuf/net/detail/tls_engine.hpp>
+#include <slabbuf/net/detail/tls_connection.hpp>
 #include <slabbuf/net/detail/tls_op.hpp>
 #include <slabbuf/net/detail/write_source.hpp>
 #include <slabbuf/pool/basic_pool.hpp>
@@ -52,19 +53,22 @@ class tls_stream : public asio::ssl::stream_base {
   using lowest_layer_type = typename next_layer_type::lowest_layer_type;
   using executor_type = typename next_layer_type::executor_type;
   using native_handle_type = SSL*;
+  /// The token of the executor's choice: asio::use_awaitable_t<>::as_default_on_t<tcp::socket> below, for one.
+  using default_token = asio::default_completion_token_t<executor_type>;
 
-  /// Over `next_layer`, which it takes or refers to. Throws std::system_error (OpenSSL's category) when OpenSSL has no
-  /// memory. The second form takes a reference to the context, the first relies on its owner.
+  /// Over `next_layer`, which it takes or refers to. Throws std::system_error (OpenSSL's category, or no_memory) when
+  /// OpenSSL has no memory. The second form takes a reference to the context, the first relies on its owner.
   template <class Arg, buffer_pool Pool>
   tls_stream(Arg&& next_layer, asio::ssl::context& context, Pool& pool)
       : tls_stream(std::forward<Arg>(next_layer), context.native_handle(), pool) {}
   template <class Arg, buffer_pool Pool>
   tls_stream(Arg&& next_layer, SSL_CTX* context, Pool& pool)
-      : next_layer_(std::forward<Arg>(next_layer)), engine_(context, pool.core()) {
-    if (engine_.ssl() == nullptr) {
-      throw std::system_error(asio::error_code(static_cast<int>(::ERR_get_error()), asio::error::get_ssl_category()),
-                              "tls_stream");
-    }
+      : next_layer_(std::forward<Arg>(next_layer)), connection_(context, pool.core()) {
+    if (connection_.ssl() != nullptr) return;
+    const auto code = static_cast<int>(::ERR_get_error());
+    throw std::system_error(
+        code != 0 ? asio::error_code(code, asio::error::get_ssl_category()) : asio::error_code(asio::error::no_memory),
+        "tls_stream");
   }
   tls_stream(tls_stream&&) noexcept = default;
   tls_stream& operator=(tls_stream&&) noexcept = default;
@@ -77,21 +81,35 @@ class tls_stream : public asio::ssl::stream_base {
 
   /// OpenSSL's connection: for names, certificates, sessions and whatever this class has no member for. Not for
   /// reading, writing or its BIO.
-  native_handle_type native_handle() noexcept { return engine_.ssl(); }
+  native_handle_type native_handle() noexcept { return connection_.ssl(); }
 
   /// Whether the peer's certificate is asked for, and must be there: as of asio::ssl::context, for this one.
   void set_verify_mode(asio::ssl::verify_mode mode) noexcept {
     ::SSL_set_verify(native_handle(), mode, ::SSL_get_verify_callback(native_handle()));
   }
 
-  /// Bytes in blocks of the pool at this moment: 0 unless a write is under way.
-  std::size_t held_bytes() const noexcept { return engine_.held_bytes(); }
+  void set_verify_mode(asio::ssl::verify_mode mode, asio::error_code& ec) noexcept {
+    set_verify_mode(mode);
+    ec.clear();  // it cannot fail
+  }
+
+  /// How many certificates above the peer's own may lie between it and one that is trusted.
+  void set_verify_depth(int depth) noexcept { ::SSL_set_verify_depth(native_handle(), depth); }
+  void set_verify_depth(int depth, asio::error_code& ec) noexcept {
+    set_verify_depth(depth);
+    ec.clear();  // it cannot fail
+  }
+
+  /// Bytes in blocks of the pool at this moment: 0 unless a write is under way, or the socket has no room for what a
+  /// handshake, a read (which may have to answer) or a shutdown sends.
+  std::size_t held_bytes() const noexcept { return connection_.held_bytes(); }
 
   /// Shakes hands. Completes with (error_code): no error; stream_truncated, when the peer has closed the connection;
-  /// operation_aborted when cancelled or closed; an error of the socket, or of OpenSSL (its category), of which the
-  /// peer has been told by an alert. A server waits for the first bytes of its client without holding anything.
-  template <class Token>
-  auto async_handshake(handshake_type type, Token&& token) {
+  /// eof, when it said so before; operation_aborted when cancelled or closed; an error of the socket, or of OpenSSL
+  /// (its category), of which the peer has been told by an alert. A server waits for the first bytes of its client
+  /// without holding anything.
+  template <class Token = default_token>
+  auto async_handshake(handshake_type type, Token&& token = Token()) {
     return initiate<void(asio::error_code)>(detail::tls_handshake_action(type == server), std::forward<Token>(token));
   }
 
@@ -100,8 +118,8 @@ class tls_stream : public asio::ssl::stream_base {
   /// operation_aborted; unexpected_result when the peer sends nothing but protocol messages, 256 KiB of them; or
   /// another error of the socket or of OpenSSL. A cancelled read has taken nothing. What ends the input, an error or
   /// not, is what every later read completes with.
-  template <class MutableBufferSequence, class Token>
-  auto async_read_some(const MutableBufferSequence& buffers, Token&& token) {
+  template <class MutableBufferSequence, class Token = default_token>
+  auto async_read_some(const MutableBufferSequence& buffers, Token&& token = Token()) {
     return initiate<void(asio::error_code, std::size_t)>(detail::tls_read_action<MutableBufferSequence>(buffers),
                                                          std::forward<Token>(token));
   }
@@ -109,8 +127,8 @@ class tls_stream : public asio::ssl::stream_base {
   /// Encrypts and sends some of `buffers`, at most 128 KiB and 64 buffers. Completes with (error_code, size_t): no
   /// error and how many bytes, all of which the socket has taken; else 0. A write that fails or is cancelled may have
   /// sent a part of a record: after that, writes and shutdowns complete with broken_pipe, while reads go on.
-  template <class ConstBufferSequence, class Token>
-  auto async_write_some(const ConstBufferSequence& buffers, Token&& token) {
+  template <class ConstBufferSequence, class Token = default_token>
+  auto async_write_some(const ConstBufferSequence& buffers, Token&& token = Token()) {
     return initiate<void(asio::error_code, std::size_t)>(detail::tls_write_action<ConstBufferSequence>(buffers),
                                                          std::forward<Token>(token));
   }
@@ -118,21 +136,21 @@ class tls_stream : public asio::ssl::stream_base {
   /// Sends close_notify and waits for the peer's, with no other operation under way. Completes with (error_code): no
   /// error; stream_truncated when the peer closes without; an error of OpenSSL when it sends data instead. Whoever
   /// does not want to wait cancels it.
-  template <class Token>
-  auto async_shutdown(Token&& token) {
+  template <class Token = default_token>
+  auto async_shutdown(Token&& token = Token()) {
     return initiate<void(asio::error_code)>(detail::tls_shutdown_action(), std::forward<Token>(token));
   }
 
   /// For the operations below: starts one with an action of its own.
   template <class Signature, class Action, class Token>
   auto initiate(Action&& action, Token&& token) {
-    return asio::async_initiate<Token, Signature>(detail::initiate_tls<next_layer_type>{&next_layer_, &engine_}, token,
-                                                  std::forward<Action>(action));
+    return asio::async_initiate<Token, Signature>(detail::initiate_tls<next_layer_type>{&next_layer_, &connection_},
+                                                  token, std::forward<Action>(action));
   }
 
  private:
   NextLayer next_layer_;
-  detail::tls_engine engine_;
+  detail::tls_connection<executor_type> connection_;
 };
 
 /// As async_read_some() of a socket: completes with (error_code, buffer), the block being taken only when ciphertext is

@@ -46,7 +46,7 @@ class tls_handshake_action : public tls_sending_action {
 
   /// A server holds nothing until the client has sent something.
   tls_want begin(const tls_engine& engine) const noexcept {
-    return is_server_ && !engine.may_read_now() ? tls_want::read : tls_want::nothing;
+    return is_server_ && engine.awaits_client() ? tls_want::read : tls_want::nothing;
   }
   tls_want step(tls_engine& engine, int descriptor, asio::error_code& ec) const {
     return want_of(engine.handshake(descriptor, is_server_), ec);

@@ -66,8 +66,17 @@ class tls_engine {
 
   SSL* ssl() const noexcept { return ssl_; }
 
-  /// Whether a read may succeed without waiting for the descriptor.
-  bool may_read_now() const noexcept { return input_over_ || SSL_has_pending(ssl_) != 0; }
+  /// Whether a read has something to do or to say without waiting for the descriptor.
+  bool may_read_now() const noexcept {
+    return input_over_ || failed_ || owes_ || deferred_.status != tls_status::done || SSL_has_pending(ssl_) != 0 ||
+           SSL_in_before(ssl_) != 0;
+  }
+
+  /// Whether a server's handshake has nothing to do before its client has sent something.
+  bool awaits_client() const noexcept { return SSL_in_before(ssl_) != 0 && SSL_has_pending(ssl_) == 0; }
+
+  /// Whether the steps to come receive, or make do with what has been received.
+  void let_receive(bool may) noexcept { may_receive_ = may; }
 
   /// One step each, none of which waits. After want_read or want_write, the same again with the same arguments.
   tls_result handshake(int descriptor, bool is_server) noexcept;
@@ -92,8 +101,8 @@ class tls_engine {
   /// Sends close_notify, and receives the peer's: then done, or end_of_stream.
   tls_result shutdown(int descriptor) noexcept;
 
-  /// A write ended before it was done. What was not sent is lost, and with it the connection: whatever would send
-  /// fails from now on. Does nothing when all was sent.
+  /// A write ended before it was done. What was not sent is lost, and with it the connection: handshakes, writes and
+  /// shutdowns fail from now on, and what a read has to send goes nowhere. Does nothing when all was sent.
   void abandon_write() noexcept;
 
   /// Bytes in blocks of the pool.
@@ -105,6 +114,9 @@ class tls_engine {
   friend struct tls_bio_calls;  // what OpenSSL calls
 
   tls_result result_of(const step& now, int returned) noexcept;
+  tls_result ending_with(const tls_result& result) noexcept;
+  void send_owed(step& now) noexcept;
+  void begin_anew() noexcept;
   tls_result end_of_read(const step& now, int returned) noexcept;
   bool take_deferred(tls_result& result) noexcept;
   tls_result flush(step& now) noexcept;
@@ -125,6 +137,9 @@ class tls_engine {
   std::uint32_t retry_bytes_ = 0;   // plaintext of the record that OpenSSL has taken and not yet sent
   bool abandoned_ = false;          // see abandon_write()
   bool input_over_ = false;         // nothing more will come: a read need not wait for it
+  bool failed_ = false;             // OpenSSL failed in another step than a read: the next read asks it before it waits
+  bool owes_ = false;               // what is gathered is what a read had to send
+  bool may_receive_ = true;
 };
 
 }  // namespace slabbuf::net::detail

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <slabbuf/net/detail/associated_op.hpp>
+#include <slabbuf/net/detail/tls_connection.hpp>
 #include <slabbuf/net/detail/tls_engine.hpp>
 
 #include <asio/async_result.hpp>
@@ -51,18 +52,20 @@ inline tls_want want_of(const tls_result& result, asio::error_code& ec) {
 template <class NextLayer, class Action, class Handler>
 class tls_op : public associated_op<NextLayer, Handler> {
   using base = associated_op<NextLayer, Handler>;
+  using connection = tls_connection<typename NextLayer::executor_type>;
+  static constexpr tls_side side = Action::may_ignore_late_cancellation ? tls_side::receiving : tls_side::sending;
 
  public:
   template <class H>
-  tls_op(NextLayer& next_layer, tls_engine& engine, Action&& action, H&& handler)
+  tls_op(NextLayer& next_layer, connection& its, Action&& action, H&& handler)
       : base(next_layer, std::forward<H>(handler), Action::cancellation_filter()),
-        engine_(&engine),
+        connection_(&its),
         action_(std::move(action)) {}
 
   /// The first step, unless it has to wait. The handler is never called from in here.
   static void start(tls_op&& op) {
-    tls_want want = op.action_.begin(*op.engine_);
-    if (want == tls_want::nothing) want = op.action_.step(*op.engine_, op.descriptor(), op.ec_);
+    tls_want want = op.action_.begin(*op.connection_);
+    if (want == tls_want::nothing) want = op.step();
     if (want != tls_want::nothing) return wait(std::move(op), want);
     // An empty write completes without a system call, with memory from the handler's allocator: see async_write.hpp.
     NextLayer& next_layer = op.io_object();
@@ -72,12 +75,13 @@ class tls_op : public associated_op<NextLayer, Handler> {
   /// The first step settled it.
   void operator()(asio::error_code, std::size_t) { finish(); }
 
-  /// The descriptor is ready, or the wait failed.
+  /// The descriptor is ready, or the wait failed; or the operation it waited behind has made a step.
   void operator()(asio::error_code ec) {
+    if (connection_->waited(side)) ec = this->ended() ? ec : asio::error_code();
     if (!ec && (Action::may_ignore_late_cancellation ? this->closed() : this->ended()))
       ec = asio::error::operation_aborted;
     if (!ec) {
-      const tls_want want = action_.step(*engine_, this->descriptor(), ec_);
+      const tls_want want = step();
       if (want != tls_want::nothing) {
         if (!this->ended()) return wait(std::move(*this), want);
         ec = asio::error::operation_aborted;
@@ -85,22 +89,31 @@ class tls_op : public associated_op<NextLayer, Handler> {
     }
     if (ec) {
       ec_ = ec;
-      action_.give_up(*engine_);
+      action_.give_up(*connection_);
+      connection_->wake();
     }
     finish();
   }
 
  private:
+  tls_want step() {
+    return connection_->make_step([this] { return action_.step(*connection_, this->descriptor(), ec_); });
+  }
+
   static void wait(tls_op&& op, tls_want want) {
     NextLayer& next_layer = op.io_object();
-    next_layer.async_wait(want == tls_want::read ? NextLayer::wait_read : NextLayer::wait_write, std::move(op));
+    if (want == tls_want::write) return next_layer.async_wait(NextLayer::wait_write, std::move(op));
+    connection& its = *op.connection_;
+    its.wait_for_input(
+        side, next_layer.get_executor(),
+        [&](tls_op&& waiting) { next_layer.async_wait(NextLayer::wait_read, std::move(waiting)); }, std::move(op));
   }
 
   void finish() {
     action_.complete(ec_, [this](auto&&... results) { this->complete(std::forward<decltype(results)>(results)...); });
   }
 
-  tls_engine* engine_;
+  connection* connection_;
   Action action_;
   asio::error_code ec_;
 };
@@ -114,11 +127,11 @@ struct initiate_tls {
   template <class Handler, class Action>
   void operator()(Handler&& handler, Action&& action) const {
     using op = tls_op<NextLayer, std::decay_t<Action>, std::decay_t<Handler>>;
-    op::start(op(*next_layer, *engine, std::forward<Action>(action), std::forward<Handler>(handler)));
+    op::start(op(*next_layer, *connection, std::forward<Action>(action), std::forward<Handler>(handler)));
   }
 
   NextLayer* next_layer;
-  tls_engine* engine;
+  tls_connection<executor_type>* connection;
 };
 
 }  // namespace slabbuf::net::detail
