@@ -4,18 +4,47 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
+#include <new>
 #include <stdexcept>
 
 namespace slabbuf::net {
+namespace {
+
+// Puts the suite of TLS 1.3 with the smallest state before the others that the context has. Throws std::bad_alloc.
+bool prefer_smallest_suite(SSL_CTX* context) {
+  STACK_OF(SSL_CIPHER)* const all = SSL_CTX_get_ciphers(context);
+  std::string names;
+  bool has_smallest = false;
+  for (int index = 0; index < sk_SSL_CIPHER_num(all); ++index) {
+    const SSL_CIPHER* const each = sk_SSL_CIPHER_value(all, index);
+    if (SSL_CIPHER_get_version(each) != std::string_view("TLSv1.3")) continue;
+    if (SSL_CIPHER_get_id(each) == TLS1_3_CK_AES_128_GCM_SHA256) {
+      has_smallest = true;
+    } else {
+      names += ':';
+      names += SSL_CIPHER_get_name(each);
+    }
+  }
+  if (!has_smallest) return true;
+  return SSL_CTX_set_ciphersuites(context, (TLS1_3_RFC_AES_128_GCM_SHA256 + names).c_str()) == 1;
+}
+
+}  // namespace
 
 bool prepare_for_small_connections(SSL_CTX* context) noexcept {
-  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_session_cache_mode(context, SSL_CTX_get_session_cache_mode(context) & ~SSL_SESS_CACHE_SERVER);
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-  SSL_CTX_clear_options(context, SSL_OP_NO_TICKET);
   SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-  return SSL_CTX_set_num_tickets(context, 1) == 1 && SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
-         SSL_CTX_set_ciphersuites(context,
-                                  "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256") == 1;
+  if (SSL_CTX_get_num_tickets(context) > 1 && SSL_CTX_set_num_tickets(context, 1) != 1) return false;
+  // 0, the lowest there is, is less than any version.
+  if (SSL_CTX_get_min_proto_version(context) < TLS1_2_VERSION &&
+      SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1)
+    return false;
+  try {
+    return prefer_smallest_suite(context);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
 }
 
 bool set_server_name(SSL* connection, const std::string& name) noexcept {

@@ -13,13 +13,15 @@
 
 namespace slabbuf::net {
 
-/// Prepares a server's or a client's context for many connections that are idle most of the time; call it before a
-/// connection is made of it. Returns whether OpenSSL did what it was told.
-///  - sessions are resumed by tickets alone: no cache in the server, which would keep every session;
-///  - one ticket a handshake instead of two;
-///  - TLS_AES_128_GCM_SHA256 is preferred, by servers, too: a SHA-256 state takes less than a SHA-384 one,
-///    and a connection keeps two of them;
-///  - no compression, no renegotiation, TLS 1.2 at least.
+/// Prepares a server's or a client's context for many connections that are idle most of the time; call it when all else
+/// is set, and before a connection is made of the context. Returns whether OpenSSL did what it was told. Nothing that
+/// the program forbade is allowed afterwards:
+///  - sessions are resumed by tickets alone: no cache in a server, which would keep every session. A client's cache and
+///    the callback for its new sessions stay as they are. So does SSL_OP_NO_TICKET: such a server resumes nothing;
+///  - one ticket a handshake at most, instead of two;
+///  - of the suites of TLS 1.3 that the context has, TLS_AES_128_GCM_SHA256 comes first, and a server goes by its own
+///    order: a SHA-256 state takes less than a SHA-384 one, and a connection keeps two of them. No suite is added;
+///  - no compression, no renegotiation; TLS 1.2 where less was allowed, and else the minimum that was set.
 bool prepare_for_small_connections(SSL_CTX* context) noexcept;
 
 /// The client's side of a connection: asks for `name`, and accepts only a certificate for it (when the verify mode asks
