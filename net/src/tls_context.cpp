@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include <slabbuf/net/tls_context.hpp>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/x509_vfy.h>
 
+#include <array>
+#include <cstddef>
 #include <new>
 #include <stdexcept>
 
@@ -48,10 +53,23 @@ bool prepare_for_small_connections(SSL_CTX* context) noexcept {
 }
 
 bool set_server_name(SSL* connection, const std::string& name) noexcept {
-  // What the macro SSL_set_tlsext_host_name is.
-  return SSL_ctrl(connection, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
-                  const_cast<char*>(name.c_str())) == 1 &&
-         SSL_set1_host(connection, name.c_str()) == 1;
+  if (name.empty() || name.size() > TLSEXT_MAXLEN_host_name || name.find('\0') != std::string::npos) return false;
+  std::array<unsigned char, sizeof(::in6_addr)> address{};
+  std::size_t address_bytes = 0;
+  if (::inet_pton(AF_INET, name.c_str(), address.data()) == 1) {
+    address_bytes = sizeof(::in_addr);
+  } else if (::inet_pton(AF_INET6, name.c_str(), address.data()) == 1) {
+    address_bytes = sizeof(::in6_addr);
+  } else if (name.find(':') != std::string::npos) {
+    return false;  // [::1], or with a zone
+  }
+  // Whichever of the two it is not is taken back, as a connection may have been told another name before. The first is
+  // what the macro SSL_set_tlsext_host_name is.
+  const char* const host = address_bytes == 0 ? name.c_str() : nullptr;
+  return SSL_ctrl(connection, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(host)) == 1 &&
+         SSL_set1_host(connection, host) == 1 &&
+         X509_VERIFY_PARAM_set1_ip(SSL_get0_param(connection), address_bytes != 0 ? address.data() : nullptr,
+                                   address_bytes) == 1;
 }
 
 void forget_handshake(SSL* connection) noexcept {

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <asio/ssl/context.hpp>
 
 #include <memory>
@@ -161,14 +163,97 @@ TEST(TlsContext, PrefersTheSmallerHash) {
   EXPECT_EQ(agreed("TLS_CHACHA20_POLY1305_SHA256"), "TLS_CHACHA20_POLY1305_SHA256");
 }
 
-TEST(TlsContext, RefusesNamesThatCannotBeServers) {
+using connection_ptr = std::unique_ptr<SSL, void (*)(SSL*)>;
+
+connection_ptr client_connection() {
   const context_ptr context(SSL_CTX_new(TLS_client_method()));
-  const std::unique_ptr<SSL, void (*)(SSL*)> connection(SSL_new(context.get()), &SSL_free);
+  return {SSL_new(context.get()), &SSL_free};
+}
+
+std::string asked_name(const SSL* connection) {
+  const char* const name = SSL_get_servername(connection, TLSEXT_NAMETYPE_host_name);
+  return name != nullptr ? name : "";
+}
+
+std::string expected_address(SSL* connection) {
+  const std::unique_ptr<char, void (*)(char*)> text(X509_VERIFY_PARAM_get1_ip_asc(SSL_get0_param(connection)),
+                                                    [](char* memory) { OPENSSL_free(memory); });
+  return text ? text.get() : "";
+}
+
+std::string expected_host(SSL* connection) {
+  const char* const name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(connection), 0);
+  return name != nullptr ? name : "";
+}
+
+TEST(TlsContext, RefusesNamesThatCannotBeServers) {
+  const connection_ptr connection = client_connection();
   EXPECT_TRUE(set_server_name(connection.get(), "server.test"));
-  EXPECT_STREQ(SSL_get_servername(connection.get(), TLSEXT_NAMETYPE_host_name), "server.test");
-  EXPECT_STREQ(SSL_get0_peername(connection.get()), nullptr) << "known after the handshake";
-  EXPECT_FALSE(set_server_name(connection.get(), std::string(256, 'x'))) << "longer than a name can be";
-  EXPECT_FALSE(set_server_name(connection.get(), ""));
+  for (const std::string& each :
+       {std::string(), std::string(256, 'x'), std::string("other.test\0.evil", 16), std::string("127.0.0.1\0", 10),
+        std::string(1, '\0'), std::string("[::1]"), std::string("fe80::1%lo"), std::string("other.test:443")}) {
+    EXPECT_FALSE(set_server_name(connection.get(), each)) << each;
+    EXPECT_EQ(asked_name(connection.get()), "server.test") << each;
+    EXPECT_EQ(expected_host(connection.get()), "server.test") << each;
+    EXPECT_EQ(expected_address(connection.get()), "") << each;
+  }
+}
+
+// RFC 6066, 3: literal addresses are not permitted there.
+TEST(TlsContext, DoesNotAskForAddresses) {
+  for (const char* const each : {"127.0.0.1", "::1", "2001:db8::1"}) {
+    const connection_ptr connection = client_connection();
+    EXPECT_TRUE(set_server_name(connection.get(), "server.test"));
+    EXPECT_TRUE(set_server_name(connection.get(), each));
+    EXPECT_EQ(asked_name(connection.get()), "");
+    EXPECT_EQ(expected_host(connection.get()), "");
+    EXPECT_NE(expected_address(connection.get()), "") << each;
+    EXPECT_TRUE(set_server_name(connection.get(), "server.test"));
+    EXPECT_EQ(asked_name(connection.get()), "server.test");
+    EXPECT_EQ(expected_host(connection.get()), "server.test");
+    EXPECT_EQ(expected_address(connection.get()), "") << each;
+  }
+}
+
+// For 127.0.0.1 and ::1, and with a common name that is an address but says nothing: signed by itself.
+void set_up_addresses(SSL_CTX* context) {
+  const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(EVP_EC_gen("P-256"), &EVP_PKEY_free);
+  const std::unique_ptr<X509, void (*)(X509*)> made(X509_new(), &X509_free);
+  X509_set_version(made.get(), X509_VERSION_3);
+  X509_gmtime_adj(X509_getm_notBefore(made.get()), -3600);
+  X509_gmtime_adj(X509_getm_notAfter(made.get()), 3600);
+  X509_set_pubkey(made.get(), key.get());
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(made.get()), "CN", MBSTRING_ASC,
+                             reinterpret_cast<const unsigned char*>("127.0.0.2"), -1, -1, 0);
+  X509_set_issuer_name(made.get(), X509_get_subject_name(made.get()));
+  const std::unique_ptr<X509_EXTENSION, void (*)(X509_EXTENSION*)> addresses(
+      X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "IP:127.0.0.1,IP:::1"), &X509_EXTENSION_free);
+  ASSERT_EQ(X509_add_ext(made.get(), addresses.get(), -1), 1);
+  ASSERT_NE(X509_sign(made.get(), key.get(), EVP_sha256()), 0);
+  ASSERT_EQ(SSL_CTX_use_certificate(context, made.get()), 1);
+  ASSERT_EQ(SSL_CTX_use_PrivateKey(context, key.get()), 1);
+}
+
+TEST(TlsContext, AcceptsACertificateForTheAddress) {
+  const context_ptr server(SSL_CTX_new(TLS_server_method()));
+  set_up_addresses(server.get());
+  const context_ptr client(SSL_CTX_new(TLS_client_method()));
+  X509_STORE_add_cert(SSL_CTX_get_cert_store(client.get()), SSL_CTX_get0_certificate(server.get()));
+  SSL_CTX_set_verify(client.get(), SSL_VERIFY_PEER, nullptr);
+  const auto result_for = [&](const char* name) {
+    concurrent_pool pool;
+    const support::descriptor_pair line;
+    support::tls_engine here(server.get(), pool.core());
+    support::tls_engine there(client.get(), pool.core());
+    EXPECT_TRUE(set_server_name(there.ssl(), name));
+    support::shake_hands(here, line.ends[0], there, line.ends[1]);
+    ERR_clear_error();
+    return SSL_get_verify_result(there.ssl());
+  };
+  EXPECT_EQ(result_for("127.0.0.1"), X509_V_OK);
+  EXPECT_EQ(result_for("::1"), X509_V_OK);
+  EXPECT_EQ(result_for("127.0.0.2"), X509_V_ERR_IP_ADDRESS_MISMATCH);
+  EXPECT_EQ(result_for("server.test"), X509_V_ERR_HOSTNAME_MISMATCH);
 }
 
 TEST(TlsContext, RefusesNamesThatCannotBeProtocols) {
@@ -186,8 +271,7 @@ TEST(TlsContext, NothingIsAgreedOnWithoutAnOffer) {
 
 // Nothing to forget is no mistake: a client has no list of ciphers, and before the handshake there are no keys.
 TEST(TlsContext, ForgetsOnlyWhatIsThere) {
-  const context_ptr context(SSL_CTX_new(TLS_client_method()));
-  const std::unique_ptr<SSL, void (*)(SSL*)> connection(SSL_new(context.get()), &SSL_free);
+  const connection_ptr connection = client_connection();
   forget_handshake(connection.get());
   EXPECT_EQ(SSL_get_client_ciphers(connection.get()), nullptr);
 }

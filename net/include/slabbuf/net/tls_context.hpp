@@ -25,7 +25,9 @@ namespace slabbuf::net {
 bool prepare_for_small_connections(SSL_CTX* context) noexcept;
 
 /// The client's side of a connection: asks for `name`, and accepts only a certificate for it (when the verify mode asks
-/// for one). Returns whether OpenSSL did.
+/// for one). An IP address (127.0.0.1, ::1) is not asked for, which RFC 6066 forbids, but the certificate must be for
+/// it. Returns whether OpenSSL did. False, and nothing has changed, for what is neither: empty, longer than 255 bytes,
+/// with a NUL, or with a colon (an address in brackets, or with a zone).
 bool set_server_name(SSL* connection, const std::string& name) noexcept;
 
 /// Frees what OpenSSL keeps as long as the connection and needs only for the handshake: the keys of the key exchange,
