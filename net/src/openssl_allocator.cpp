@@ -7,12 +7,14 @@
 
 #include <malloc.h>
 #include <openssl/crypto.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <stdexcept>
 
 namespace slabbuf::net {
@@ -31,8 +33,12 @@ constexpr std::size_t record_class_size = 17408;
 // In the last bytes of a block of that class. 0: nobody knows how far it was written.
 using record_note = std::uint64_t;
 
+// Null before the installation, and for ever in a child of fork(): whoever held a lock of the pool is not there to open
+// it. So what a child frees of the pool's stays where it is.
 std::atomic<pool_core*> installed{nullptr};
-std::atomic<bool> classes_are_aligned{true};  // all of them that are used, as malloc's blocks
+std::atomic<bool> is_installed{false};  // or was, in a child
+// Whether there is a pool, and all of its classes that are used are aligned as malloc's blocks.
+std::atomic<bool> takes_directly{false};
 std::atomic<std::uint64_t> heap_oversize{0};
 std::atomic<std::uint64_t> heap_refused{0};
 std::atomic<std::uint64_t> heap_in_use{0};
@@ -59,12 +65,16 @@ std::size_t aligned_size(const pool_core& pool, std::size_t bytes) noexcept {
 }
 
 void* take(std::size_t bytes) noexcept {
-  pool_core& pool = *installed.load(std::memory_order_relaxed);
+  pool_core* const from = installed.load(std::memory_order_relaxed);
   // Behind what fills a record block nearly up, there would be no room for the note.
   constexpr std::size_t record_bytes_max = record_class_size - sizeof(record_note);
   const bool leaves_no_note = bytes > record_bytes_max && bytes <= record_class_size;
   std::size_t size = leaves_no_note ? record_class_size + 1 : std::max(bytes, alignment);
-  if (!classes_are_aligned.load(std::memory_order_relaxed)) size = aligned_size(pool, size);
+  if (!takes_directly.load(std::memory_order_relaxed)) [[unlikely]] {
+    if (from == nullptr) return take_from_heap(bytes, heap_refused);
+    size = aligned_size(*from, size);
+  }
+  pool_core& pool = *from;
   if (size > pool.size_classes().largest()) return take_from_heap(bytes, heap_oversize);
   pool_core::taken got{};
   if (!pool.take<true>(size, got)) got = pool.take_slow(size);
@@ -75,7 +85,8 @@ void* take(std::size_t bytes) noexcept {
 
 void* allocate(std::size_t bytes, const char*, int) noexcept { return bytes != 0 ? take(bytes) : nullptr; }
 
-// Where `memory` lies; null when it is from the heap.
+// Where `memory` lies; null when it is from the heap. Needs no lock, as a child must not: the entry of a block that is
+// out does not change, nor does what it says of the block.
 const slab* slab_of(const void* memory) noexcept { return page_map::find(memory); }
 
 void clear_and_free(void* memory, const char*, int) noexcept {
@@ -87,6 +98,10 @@ void clear_and_free(void* memory, const char*, int) noexcept {
     asm volatile("" : : "r"(memory) : "memory");  // or the compiler drops what nobody reads before free()
     heap_in_use.fetch_sub(1, std::memory_order_relaxed);
     std::free(memory);
+    return;
+  }
+  if (installed.load(std::memory_order_relaxed) == nullptr) [[unlikely]] {
+    std::memset(block, 0, in->owner->size);  // all of it: nobody notes in a child how far a record was written
     return;
   }
   std::size_t written = in->owner->size;
@@ -120,6 +135,20 @@ void* reallocate(void* memory, std::size_t bytes, const char* file, int line) no
   return moved;
 }
 
+// Once; throws std::bad_alloc. The handler is called early among those of a child, before any that might use OpenSSL,
+// as nobody has used it yet.
+void guard_against_fork() {
+  static const bool guarded = [] {
+    const auto in_child = [] {
+      installed.store(nullptr, std::memory_order_relaxed);
+      takes_directly.store(false, std::memory_order_relaxed);
+    };
+    if (::pthread_atfork(nullptr, nullptr, in_child) != 0) throw std::bad_alloc();
+    return true;
+  }();
+  static_cast<void>(guarded);
+}
+
 }  // namespace
 
 pool_options openssl_pool_options() {
@@ -136,16 +165,17 @@ pool_options openssl_pool_options() {
 }
 
 void install_openssl_allocator(concurrent_pool& pool) {
-  pool_core* none = nullptr;
-  if (!installed.compare_exchange_strong(none, &pool.core()))
-    throw std::logic_error("slabbuf::net::install_openssl_allocator: was called before");
+  guard_against_fork();
+  if (is_installed.exchange(true)) throw std::logic_error("slabbuf::net::install_openssl_allocator: was called before");
   const size_class_table& classes = pool.core().size_classes();
   bool aligned = true;
   for (std::size_t index = classes.find(alignment); index < classes.count(); ++index)
     aligned = aligned && pool.core().alignment_of(classes.size_of(index)) >= alignment;
-  classes_are_aligned.store(aligned);
+  takes_directly.store(aligned);
+  installed.store(&pool.core());
   if (CRYPTO_set_mem_functions(&allocate, &reallocate, &clear_and_free) != 1) {
     installed.store(nullptr);
+    is_installed.store(false);
     throw std::logic_error(
         "slabbuf::net::install_openssl_allocator: too late, OpenSSL has allocated memory already; call it first in "
         "main()");

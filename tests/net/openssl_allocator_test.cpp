@@ -7,15 +7,23 @@
 
 #include <gtest/gtest.h>
 #include <openssl/crypto.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <asio/io_context.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "support/counting_allocator.hpp"
+#include "support/sanitizers.hpp"
+#include "support/tls_engines.hpp"
 #include "support/tls_pair.hpp"
 #include "support/zeros.hpp"
 
@@ -149,6 +157,133 @@ TEST(OpensslAllocator, IsInstalledOnce) {
   EXPECT_THROW(net::install_openssl_allocator(), std::logic_error);
   concurrent_pool other;
   EXPECT_THROW(net::install_openssl_allocator(other), std::logic_error);
+}
+
+constexpr std::size_t sizes = 32;
+constexpr std::size_t size_at(std::size_t index) { return 900 + index % sizes * 100; }
+
+std::byte pattern_of(std::size_t index) { return static_cast<std::byte>(index % 251 + 1); }
+
+// So many that they do not come out of what a thread has cached alone.
+std::vector<std::byte*> take_many(std::size_t count) {
+  std::vector<std::byte*> taken;
+  for (std::size_t index = 0; index < count; ++index) {
+    taken.push_back(static_cast<std::byte*>(OPENSSL_malloc(size_at(index))));
+    std::memset(taken.back(), static_cast<int>(pattern_of(index)), 100);
+  }
+  return taken;
+}
+
+// Grows one in three, and frees them all. Whether all is as it was taken. What is freed of the pool's, which stays
+// `in_place` in a child, must be clear.
+bool return_many(const std::vector<std::byte*>& taken, bool in_place) {
+  bool good = true;
+  const auto as_taken = [](const std::byte* memory, std::size_t index) {
+    return std::all_of(memory, memory + 100, [&](std::byte each) { return each == pattern_of(index); });
+  };
+  for (std::size_t index = 0; index < taken.size(); ++index) {
+    std::byte* const memory = taken[index];
+    good = good && as_taken(memory, index);
+    std::byte* last = memory;
+    if (index % 3 == 0) {
+      last = static_cast<std::byte*>(OPENSSL_realloc(memory, 2 * size_at(index) + 2000));
+      good = good && last != memory && as_taken(last, index);
+    }
+    OPENSSL_free(last);
+    if (in_place) good = good && is_zero({memory, 100});
+  }
+  return good;
+}
+
+// The status it ended with; nothing when it did not within a limit that is generous, and is no more.
+std::optional<int> status_of(::pid_t child) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  int status = 0;
+  while (::waitpid(child, &status, WNOHANG) == 0) {
+    if (std::chrono::steady_clock::now() > limit) {
+      ::kill(child, SIGKILL);
+      ::waitpid(child, &status, 0);
+      return std::nullopt;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return status;
+}
+
+// Children find every lock of the pool as other threads left it, now and then held. They end by _exit(): exit() would
+// destroy what is static, which those threads use.
+TEST(OpensslAllocatorFork, AChildGoesOnWithWhateverThreadsDidMeanwhile) {
+#if defined(SLABBUF_SANITIZED)
+  GTEST_SKIP() << "a sanitizer's own allocator may be locked in the child";
+#endif
+  std::vector<std::jthread> threads;
+  for (int thread = 0; thread < 2; ++thread) {
+    threads.emplace_back([](const std::stop_token& stop) {
+      while (!stop.stop_requested()) return_many(take_many(1000), false);
+    });
+  }
+  const std::vector<std::byte*> before = take_many(200);
+  for (int round = 0; round < 50; ++round) {
+    std::this_thread::sleep_for(std::chrono::microseconds(100 + round * 97));
+    const ::pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      const bool good = return_many(take_many(1000), false) && return_many(before, true);
+      ::_exit(good ? 0 : 1);
+    }
+    const std::optional<int> status = status_of(child);
+    EXPECT_EQ(status, 0) << (status ? "wrong bytes" : "hangs") << ", round " << round;
+    if (!status) break;
+  }
+  threads.clear();
+  EXPECT_TRUE(return_many(before, false)) << "what the children freed was theirs";
+  EXPECT_TRUE(openssl_pool.check_invariants());
+}
+
+// With one thread, where a child may look at the pool, too.
+TEST(OpensslAllocatorFork, AChildTakesNothingFromThePoolAndGivesNothingBack) {
+  auto* const record = static_cast<std::byte*>(OPENSSL_malloc(16712));
+  std::memset(record, 0x5a, 16712);
+  net::detail::note_record_written(record + 500, net::detail::record_content::ciphertext);
+  const std::vector<std::byte*> before = take_many(200);
+  const std::uint64_t in_use = openssl_pool.stats().in_use;
+  const ::pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    int wrong = 0;
+    int count = 0;
+    const auto expect = [&](bool good) {
+      ++count;
+      if (!good && wrong == 0) wrong = count;
+    };
+    const net::openssl_allocator_stats at_fork = net::openssl_heap_stats();
+    void* const own = OPENSSL_malloc(100);
+    expect(net::openssl_heap_stats().refused == at_fork.refused + 1);
+    expect(net::openssl_heap_stats().in_use == at_fork.in_use + 1);
+    OPENSSL_free(own);
+    expect(net::openssl_heap_stats().in_use == at_fork.in_use);
+    net::detail::note_record_written(record + 16000, net::detail::record_content::plaintext);
+    expect(OPENSSL_realloc(record, 17000) == record);
+    OPENSSL_free(record);
+    expect(is_zero({record, 16712}));
+    expect(return_many(before, true));
+    try {
+      net::install_openssl_allocator();
+      expect(false);
+    } catch (const std::logic_error&) {
+      expect(true);
+    }
+    {
+      const support::engine_pair pair;
+      expect(SSL_is_init_finished(pair.server.ssl()) != 0);
+    }
+    expect(openssl_pool.stats().in_use == in_use);
+    ::_exit(wrong);
+  }
+  EXPECT_EQ(status_of(child), 0) << "which of the expectations, in the second byte";
+  EXPECT_EQ(record[16711], std::byte{0x5a});
+  OPENSSL_free(record);
+  EXPECT_TRUE(return_many(before, false));
 }
 
 using echo_stream = support::pool_tls_stream;

@@ -12,6 +12,11 @@
 //                                                                                              17,408 B
 // A tls_engine notes how far it let a record buffer be written, at the end of the block, so that freeing clears as
 // much.
+//
+// A child of fork() may go on with OpenSSL, and gets everything from the heap: a thread that it has not may have held a
+// lock of the pool. What it frees of the pool's is cleared and stays where it is. No other pool can be installed in
+// such a child: where children do the work, let their parent leave OpenSSL alone, and each child install a pool of its
+// own.
 #pragma once
 
 #include <slabbuf/pool/concurrent_pool.hpp>
@@ -27,22 +32,22 @@ namespace slabbuf::net {
 pool_options openssl_pool_options();
 
 /// Makes OpenSSL allocate from a pool with these options, made here. Returns it, for its statistics. Throws
-/// std::logic_error when it is too late, because OpenSSL has allocated already, or this was called before; and as the
-/// constructor of the pool. Nothing has changed then.
+/// std::logic_error when it is too late, because OpenSSL has allocated already, or this was called before, be it in a
+/// parent; std::bad_alloc; and as the constructor of the pool. Nothing has changed then.
 concurrent_pool& install_openssl_allocator(const pool_options& options = openssl_pool_options());
 
 /// The same with a pool of the caller's, so that one budget covers both; it must never be destroyed. Its classes should
 /// have one of 17,408 B: a power of two wastes half of it.
 void install_openssl_allocator(concurrent_pool& pool);
 
-/// What OpenSSL got from the heap because the pool had none of that size, or no room.
+/// What OpenSSL got from the heap because the pool had none of that size, or no room, or was a parent's.
 struct openssl_allocator_stats {
   std::uint64_t oversize;  // allocations larger than the largest class, ever
-  std::uint64_t refused;   // allocations the budget had no room for, ever
+  std::uint64_t refused;   // allocations the budget had no room for, ever; and all those of a child after fork()
   std::uint64_t in_use;    // of both, not freed yet
 };
 
-/// All zero before install_openssl_allocator(). From any thread.
+/// All zero before install_openssl_allocator(). From any thread. A child counts on from what its parent had counted.
 openssl_allocator_stats openssl_heap_stats() noexcept;
 
 namespace detail {
