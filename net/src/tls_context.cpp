@@ -87,6 +87,17 @@ void forget_handshake(SSL* connection) noexcept {
   }
 }
 
+void forget_peer_chain(SSL* connection) noexcept {
+  const auto empty = [](STACK_OF(X509) * chain) {
+    // There is no way to take them out of the connection, either.
+    while (X509* const last = sk_X509_pop(chain)) X509_free(last);
+  };
+  empty(SSL_get0_verified_chain(connection));
+  const long cache = SSL_CTX_get_session_cache_mode(SSL_get_SSL_CTX(connection));
+  if (SSL_is_server(connection) != 0 && (cache & SSL_SESS_CACHE_SERVER) == 0)
+    empty(SSL_get_peer_cert_chain(connection));
+}
+
 alpn_protocols::alpn_protocols(std::initializer_list<std::string_view> names) {
   for (const std::string_view name : names) {
     if (name.empty() || name.size() > 255) throw std::invalid_argument("alpn_protocols: a name has 1 to 255 bytes");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <asio/ssl/context.hpp>
@@ -163,6 +164,7 @@ TEST(TlsContext, PrefersTheSmallerHash) {
   EXPECT_EQ(agreed("TLS_CHACHA20_POLY1305_SHA256"), "TLS_CHACHA20_POLY1305_SHA256");
 }
 
+using x509_ptr = std::unique_ptr<X509, void (*)(X509*)>;
 using connection_ptr = std::unique_ptr<SSL, void (*)(SSL*)>;
 
 connection_ptr client_connection() {
@@ -218,7 +220,7 @@ TEST(TlsContext, DoesNotAskForAddresses) {
 // For 127.0.0.1 and ::1, and with a common name that is an address but says nothing: signed by itself.
 void set_up_addresses(SSL_CTX* context) {
   const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(EVP_EC_gen("P-256"), &EVP_PKEY_free);
-  const std::unique_ptr<X509, void (*)(X509*)> made(X509_new(), &X509_free);
+  const x509_ptr made(X509_new(), &X509_free);
   X509_set_version(made.get(), X509_VERSION_3);
   X509_gmtime_adj(X509_getm_notBefore(made.get()), -3600);
   X509_gmtime_adj(X509_getm_notAfter(made.get()), 3600);
@@ -269,10 +271,90 @@ TEST(TlsContext, NothingIsAgreedOnWithoutAnOffer) {
   EXPECT_EQ(agreed_protocol(pair.client.ssl()), "");
 }
 
+context_ptr asking_server(long cache, int version) {
+  context_ptr made = support::make_context(TLS_server_method(), &support::server_certificate(), version);
+  EXPECT_TRUE(prepare_for_small_connections(made.get()));
+  SSL_CTX_set_session_cache_mode(made.get(), cache);
+  SSL_CTX_set_verify(made.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  SSL_CTX_set_session_id_context(made.get(), reinterpret_cast<const unsigned char*>("test"), 4);
+  return made;
+}
+
+// Sends the authority's certificate, too.
+context_ptr certified_client(int version) {
+  context_ptr made = support::make_context(TLS_client_method(), &support::client_certificate(), version);
+  SSL_CTX_set_session_cache_mode(made.get(), SSL_SESS_CACHE_OFF);
+  const std::string& text = support::test_authority().chain_pem;
+  const std::unique_ptr<BIO, int (*)(BIO*)> source(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())),
+                                                   &BIO_free);
+  const x509_ptr authority(PEM_read_bio_X509(source.get(), nullptr, nullptr, nullptr), &X509_free);
+  SSL_CTX_add1_chain_cert(made.get(), authority.get());
+  return made;
+}
+
+// A server that asks for certificates, and a client that has one, after the handshake.
+struct certified_pair {
+  certified_pair(long cache, int version)
+      : server_context(asking_server(cache, version)), client_context(certified_client(version)) {
+    support::shake_hands(server, line.ends[0], client, line.ends[1]);
+  }
+  int sent() const { return sk_X509_num(SSL_get_peer_cert_chain(server.ssl())); }
+  int verified() const { return sk_X509_num(SSL_get0_verified_chain(server.ssl())); }
+
+  context_ptr server_context;
+  context_ptr client_context;
+  concurrent_pool pool;
+  support::descriptor_pair line;
+  support::tls_engine server{server_context.get(), pool.core()};
+  support::tls_engine client{client_context.get(), pool.core()};
+};
+
+TEST(TlsContext, ForgetsTheAuthoritiesOfAClient) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    certified_pair peers(SSL_SESS_CACHE_OFF, version);
+    ASSERT_EQ(peers.sent(), 1);
+    ASSERT_EQ(peers.verified(), 2);
+    forget_peer_chain(peers.server.ssl());
+    EXPECT_EQ(peers.sent(), 0);
+    EXPECT_EQ(peers.verified(), 0);
+    EXPECT_EQ(SSL_get_verify_result(peers.server.ssl()), X509_V_OK);
+    const x509_ptr own(SSL_get1_peer_certificate(peers.server.ssl()), &X509_free);
+    ASSERT_NE(own, nullptr);
+    EXPECT_EQ(X509_check_host(own.get(), "client.test", 0, 0, nullptr), 1);
+    forget_peer_chain(peers.server.ssl());  // again
+
+    std::string got;
+    support::engine_pair::read_all(peers.client, peers.line.ends[1], got);  // a ticket of TLS 1.3
+    const std::unique_ptr<SSL_SESSION, void (*)(SSL_SESSION*)> session(SSL_get1_session(peers.client.ssl()),
+                                                                       &SSL_SESSION_free);
+    support::descriptor_pair line;
+    support::tls_engine server(peers.server_context.get(), peers.pool.core());
+    support::tls_engine client(peers.client_context.get(), peers.pool.core());
+    SSL_set_session(client.ssl(), session.get());
+    support::shake_hands(server, line.ends[0], client, line.ends[1]);
+    EXPECT_NE(SSL_session_reused(server.ssl()), 0);
+    EXPECT_NE(SSL_get0_peer_certificate(server.ssl()), nullptr);
+    forget_peer_chain(server.ssl());
+  }
+}
+
+// Other connections, of other threads, may have the same session.
+TEST(TlsContext, LeavesWhatASharedSessionHas) {
+  const certified_pair peers(SSL_SESS_CACHE_SERVER, TLS1_2_VERSION);
+  forget_peer_chain(peers.server.ssl());
+  EXPECT_EQ(peers.sent(), 1);
+  EXPECT_EQ(peers.verified(), 0);
+  const int of_server = sk_X509_num(SSL_get_peer_cert_chain(peers.client.ssl()));
+  EXPECT_GT(of_server, 0);
+  forget_peer_chain(peers.client.ssl());
+  EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(peers.client.ssl())), of_server);
+}
+
 // Nothing to forget is no mistake: a client has no list of ciphers, and before the handshake there are no keys.
 TEST(TlsContext, ForgetsOnlyWhatIsThere) {
   const connection_ptr connection = client_connection();
   forget_handshake(connection.get());
+  forget_peer_chain(connection.get());
   EXPECT_EQ(SSL_get_client_ciphers(connection.get()), nullptr);
 }
 
