@@ -14,10 +14,12 @@
 namespace slabbuf::examples {
 namespace {
 
+// Each probe is a system call.
+constexpr std::uint64_t probe_every_bytes = std::uint64_t{512} << 10;
 // What the system reads ahead at once: where its first page is, the rest is, or is on its way.
-constexpr std::uint64_t probe_every_bytes = std::uint64_t{128} << 10;
+constexpr std::uint64_t read_ahead_bytes = std::uint64_t{128} << 10;
 
-// Of the first 4 GiB of a file it is remembered, in 16 KiB: more would be probed each time.
+// Of the first 8 GiB of a file it is remembered, in 16 KiB: more would be probed each time.
 constexpr std::uint64_t remembered_parts_max = 4096;
 // What was in memory a moment ago nearly always is; where memory is so short that it is not, sending waits for the disk
 // this once.
@@ -103,8 +105,12 @@ bool http_file::is_warm(std::uint64_t offset, std::uint64_t count) const noexcep
 
 bool http_file::probe(std::uint64_t offset, std::uint64_t count) const noexcept {
   std::array<std::byte, 1> byte{};
-  for (std::uint64_t at = offset; at < offset + count; at += probe_every_bytes) {
-    if (read_now(byte, at) == read_status::cold) return false;
+  const std::uint64_t end = offset + count;
+  for (; offset < end; offset += probe_every_bytes) {
+    if (read_now(byte, offset) == read_status::cold) return false;
+    // Behind the last of these probes there may be more than what has come with it.
+    const bool is_last = end - offset <= probe_every_bytes;
+    if (is_last && end - offset > read_ahead_bytes && read_now(byte, end - 1) == read_status::cold) return false;
   }
   return true;
 }

@@ -36,7 +36,7 @@ class unique_descriptor {
 class http_file {
  public:
   /// What is_warm() remembers something of, when it is asked for one as a whole.
-  static constexpr std::uint64_t part_bytes = std::uint64_t{1} << 20;
+  static constexpr std::uint64_t part_bytes = std::uint64_t{2} << 20;
 
   /// Of so many bytes, if that is known. Throws std::bad_alloc.
   explicit http_file(unique_descriptor descriptor, std::uint64_t size = 0);
@@ -55,8 +55,9 @@ class http_file {
   /// The same, waiting as long as it takes: not on a thread that serves connections.
   read_status read(std::span<std::byte> into, std::uint64_t offset) const noexcept;
 
-  /// Whether these bytes seem to be in memory, so that sendfile(2) does not wait. Probes the first of each 128 KiB:
-  /// the system reads ahead as much. Where the system cannot say, they never seem to: what has been warmed is to
+  /// Whether these bytes seem to be in memory, so that sendfile(2) does not wait. Probes the first of each 512 KiB, and
+  /// the last: what the system has read of a file, and what it takes back, begins or ends somewhere rather than to have
+  /// holes. Where the system cannot say, they never seem to: what has been warmed is to
   /// be sent without asking again. A part that was in memory counts as still there for a quarter of a second: the
   /// system takes back first what nobody has used for longest, and a file that many ask for is not probed for each of
   /// them.

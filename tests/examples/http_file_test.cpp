@@ -74,12 +74,12 @@ class clocked_file final : public http_file {
   }
 
   std::uint32_t now = 0;
-  bool is_in_memory = true;
+  std::uint64_t in_memory_until = UINT64_MAX;
 
  private:
-  std::ptrdiff_t read_without_waiting(std::span<std::byte> into, std::uint64_t) const noexcept override {
+  std::ptrdiff_t read_without_waiting(std::span<std::byte> into, std::uint64_t offset) const noexcept override {
     ++probes_;
-    if (is_in_memory) return static_cast<std::ptrdiff_t>(into.size());
+    if (offset < in_memory_until) return static_cast<std::ptrdiff_t>(into.size());
     errno = EAGAIN;
     return -1;
   }
@@ -95,8 +95,8 @@ TEST(HttpFile, IsNotProbedAgainSoSoon) {
     SCOPED_TRACE(start);
     clocked_file file(opened("/proc/self/exe"), 3 * part + 5000);
     file.now = start;
-    EXPECT_EQ(file.ask(part, part), std::pair(true, 8));
-    file.is_in_memory = false;  // and nobody looks, for a quarter of a second
+    EXPECT_EQ(file.ask(part, part), std::pair(true, 5));
+    file.in_memory_until = 0;  // and nobody looks, for a quarter of a second
     EXPECT_EQ(file.ask(part, part), std::pair(true, 0));
     EXPECT_EQ(file.ask(part + 7, 100), std::pair(true, 0)) << "a piece of it";
     file.now += 200;
@@ -107,19 +107,34 @@ TEST(HttpFile, IsNotProbedAgainSoSoon) {
   }
 }
 
+TEST(HttpFile, IsProbedForWhereItsWarmPartEnds) {
+  clocked_file file(opened("/proc/self/exe"), 3 * part);
+  for (const std::uint64_t count : {part, part - 1, part / 2 + 1, part / 8, part / 16}) {
+    const std::uint64_t read_ahead = 131'072;
+    for (std::uint64_t until = 0; until + read_ahead < count; until += read_ahead / 2) {
+      SCOPED_TRACE(::testing::Message() << until << " of " << count);
+      file.in_memory_until = part + until;
+      EXPECT_FALSE(file.ask(part, count).first);
+    }
+    file.in_memory_until = part + count;
+    EXPECT_TRUE(file.ask(part, count).first);
+    file.now += 1000;
+  }
+}
+
 TEST(HttpFile, RemembersWholePartsAndNoOthers) {
   clocked_file file(opened("/proc/self/exe"), 3 * part + 5000);
   file.now = 1000;
-  EXPECT_EQ(file.ask(0, part - 1), std::pair(true, 8));
-  EXPECT_EQ(file.ask(0, part), std::pair(true, 8)) << "the last byte was not asked for";
-  EXPECT_EQ(file.ask(part + 1, part - 1), std::pair(true, 8));
-  EXPECT_EQ(file.ask(part, part), std::pair(true, 8)) << "nor the first";
-  EXPECT_EQ(file.ask(part, part + 1), std::pair(true, 9)) << "of two parts";
+  EXPECT_EQ(file.ask(0, part - 1), std::pair(true, 5));
+  EXPECT_EQ(file.ask(0, part), std::pair(true, 5)) << "the last byte was not asked for";
+  EXPECT_EQ(file.ask(part + 1, part - 1), std::pair(true, 5));
+  EXPECT_EQ(file.ask(part, part), std::pair(true, 5)) << "nor the first";
+  EXPECT_EQ(file.ask(part, part + 1), std::pair(true, 5)) << "of two parts";
   EXPECT_EQ(file.ask(3 * part, 5000), std::pair(true, 1));
   EXPECT_EQ(file.ask(3 * part, 5000), std::pair(true, 0)) << "the last part is as long as the file has it";
   const clocked_file of_any_size(opened("/proc/self/exe"), 0);
-  EXPECT_EQ(of_any_size.ask(0, part), std::pair(true, 8));
-  EXPECT_EQ(of_any_size.ask(0, part), std::pair(true, 8));
+  EXPECT_EQ(of_any_size.ask(0, part), std::pair(true, 5));
+  EXPECT_EQ(of_any_size.ask(0, part), std::pair(true, 5));
 }
 
 class one_file final : public http_handler {

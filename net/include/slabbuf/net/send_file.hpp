@@ -51,6 +51,10 @@ namespace detail {
 /// Most of a file in one block, where the pool has blocks as large: what tls_stream sends in one call.
 inline constexpr std::size_t file_block_bytes_max = std::size_t{128} << 10;
 
+/// Bytes the system sends before others have their turn: no less than a socket has room for, which is what it takes at
+/// once.
+inline constexpr std::size_t send_file_bytes_per_step = std::size_t{2} << 20;
+
 /// Part of a file that is left to be sent.
 struct file_part {
   int descriptor;
@@ -190,8 +194,8 @@ class send_file_op : public associated_op<Socket, Handler> {
   // Sends what the socket takes. True when there is more to send later.
   bool advance() noexcept {
     std::size_t step_bytes = 0;
-    while (part_.left != 0 && step_bytes < write_bytes_per_step) {
-      const std::size_t count = std::min(part_.left, write_bytes_per_step - step_bytes);
+    while (part_.left != 0 && step_bytes < send_file_bytes_per_step) {
+      const std::size_t count = std::min(part_.left, send_file_bytes_per_step - step_bytes);
       const std::size_t sent = send_file_now(this->descriptor(), part_.descriptor, part_.offset, count, ec_);
       if (ec_) return ec_ == asio::error::would_block;
       part_.advance(sent);
