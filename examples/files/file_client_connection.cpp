@@ -6,9 +6,8 @@
 #include <slabbuf/pool/version.hpp>
 
 #include <fmt/format.h>
-#include <openssl/x509v3.h>
+#include <openssl/x509_vfy.h>
 #include <asio/connect.hpp>
-#include <asio/ip/address.hpp>
 
 #include <algorithm>
 #include <span>
@@ -26,14 +25,6 @@ constexpr std::size_t connection_bytes_max = 4 * transfer_block_bytes;
 
 // A server that knows nothing of 100 Continue waits for the body as we wait for it (RFC 9110, 10.1.1).
 constexpr auto continue_wait = 1s;
-
-// Asks for the certificate of a name, or of an address, which is no name to ask by.
-bool set_peer(SSL* connection, const std::string& host) {
-  asio::error_code not_an_address;
-  asio::ip::make_address(host, not_an_address);
-  if (not_an_address) return net::set_server_name(connection, host);
-  return ::X509_VERIFY_PARAM_set1_ip_asc(::SSL_get0_param(connection), host.c_str()) == 1;
-}
 
 std::string head_of(const client_request& request) {
   std::string head = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: slabbuf-file-client/" SLABBUF_VERSION_STRING
@@ -136,7 +127,7 @@ void client_connection::connect(const resolver::results_type& addresses) {
 void client_connection::handshake() {
   moved_on();
   tls_stream& tls = std::get<tls_stream>(*transport_);
-  if (!set_peer(tls.native_handle(), request_.url.host)) {
+  if (!net::set_server_name(tls.native_handle(), request_.url.host)) {
     return fail(reason::untrusted, fmt::format("'{}' is no name for a certificate", request_.url.host));
   }
   tls.async_handshake(tls_stream::client, guarded([this, &tls](const asio::error_code& ec) {
