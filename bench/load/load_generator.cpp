@@ -31,7 +31,7 @@ using slabbuf::examples::add_size_option;
 using slabbuf::examples::format_size;
 
 constexpr std::size_t connections_max = 500'000;
-constexpr std::size_t seconds_max = 24 * 3600;
+constexpr std::size_t seconds_max = 86'400;  // a day
 constexpr std::size_t messages_max = std::size_t{1} << 36;
 constexpr std::size_t in_flight_max = 4096;
 
