@@ -122,12 +122,11 @@ std::string parse_host_name(const std::string& text) {
   return text;
 }
 
-// What --help says of an option with limits.
+}  // namespace
+
 std::string with_limits(const std::string& description, const std::string& least, const std::string& most) {
   return fmt::format("{} ({} to {})", description, least, most);
 }
-
-}  // namespace
 
 std::size_t parse_size(const std::string& text) {
   static constexpr std::string_view letters = "bkmgt";

@@ -49,6 +49,9 @@ CLI::Validator checked(Parse parse) {
       "");
 }
 
+/// What --help says of an option with limits: "How many (1 to 256)".
+std::string with_limits(const std::string& description, const std::string& least, const std::string& most);
+
 /// Adds an option that is a size in bytes between the two limits, which --help names.
 CLI::Option* add_size_option(CLI::App& app, const std::string& name, std::size_t& value, std::size_t bytes_min,
                              std::size_t bytes_max, const std::string& description);

@@ -91,7 +91,7 @@ CLI::Option* add_budget_option(CLI::App& app, std::size_t& value, std::size_t by
   return app
       .add_option_function<std::string>(
           "--budget", [&value, parse](const std::string& text) { value = parse(text); },
-          fmt::format("{} ({} to {})", description, exact_size(bytes_min), exact_size(bytes_max)))
+          with_limits(description, exact_size(bytes_min), exact_size(bytes_max)))
       ->check(checked(parse))
       ->type_name("SIZE|auto")
       ->default_str(exact_size(value));

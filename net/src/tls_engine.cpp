@@ -63,7 +63,7 @@ tls_engine::tls_engine(tls_engine&& other) noexcept
       retry_bytes_(std::exchange(other.retry_bytes_, 0)),
       abandoned_(other.abandoned_),
       input_over_(other.input_over_),
-      failed_(other.failed_),
+      asks_first_(other.asks_first_),
       owes_(std::exchange(other.owes_, false)) {}
 
 tls_engine& tls_engine::operator=(tls_engine&& other) noexcept {
@@ -77,7 +77,7 @@ tls_engine& tls_engine::operator=(tls_engine&& other) noexcept {
   std::swap(retry_bytes_, moved.retry_bytes_);
   std::swap(abandoned_, moved.abandoned_);
   std::swap(input_over_, moved.input_over_);
-  std::swap(failed_, moved.failed_);
+  std::swap(asks_first_, moved.asks_first_);
   std::swap(owes_, moved.owes_);
   return *this;
 }
@@ -129,7 +129,7 @@ tls_result tls_engine::flush(step& now) noexcept {
 
 // Of a step that is no read.
 tls_result tls_engine::ending_with(const tls_result& result) noexcept {
-  if (result.status == tls_status::openssl || result.status == tls_status::unspecified) failed_ = true;
+  if (result.status == tls_status::openssl || result.status == tls_status::unspecified) asks_first_ = true;
   return result;
 }
 
@@ -139,7 +139,8 @@ void tls_engine::begin_anew() noexcept {
   drop(staged_);
   deferred_ = {};
   barren_bytes_ = retry_bytes_ = 0;
-  abandoned_ = input_over_ = failed_ = owes_ = false;
+  abandoned_ = input_over_ = owes_ = false;
+  asks_first_ = true;
 }
 
 tls_result tls_engine::handshake(int descriptor, bool is_server) noexcept {
@@ -156,6 +157,7 @@ tls_result tls_engine::handshake(int descriptor, bool is_server) noexcept {
   if (result.status != tls_status::done && result.status != tls_status::want_read) return ending_with(result);
   if (result.status == tls_status::done) {
     barren_bytes_ = 0;
+    asks_first_ = false;
     forget_handshake(ssl_);
   }
   return sent.status != tls_status::done ? sent : result;
@@ -172,7 +174,7 @@ bool tls_engine::take_deferred(tls_result& result) noexcept {
 tls_result tls_engine::end_of_read(const step& now, int returned) noexcept {
   tls_result result = result_of(now, returned);
   if (SSL_in_before(ssl_) != 0) return result;  // there may be a handshake yet
-  failed_ = false;
+  asks_first_ = false;
   input_over_ = result.status != tls_status::want_read && result.status != tls_status::want_write;
   if (input_over_) deferred_ = result;
   if (result.status == tls_status::want_read && barren_bytes_ > tls_barren_bytes_max)
@@ -215,7 +217,8 @@ tls_result tls_engine::read(int descriptor, std::span<const ::iovec> parts, std:
       if (returned <= 0) {
         const tls_result result = end_of_read(now, returned);
         if (bytes == 0) return result;
-        if (result.status == tls_status::want_write) deferred_ = result;
+        // What is owed says so itself.
+        if (result.status == tls_status::want_write && !owes_) deferred_ = result;
         return {};
       }
       filled += static_cast<std::size_t>(returned);

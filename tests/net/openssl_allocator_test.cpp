@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "support/counting_allocator.hpp"
+#include "support/process_end.hpp"
 #include "support/sanitizers.hpp"
 #include "support/tls_engines.hpp"
 #include "support/tls_pair.hpp"
@@ -197,17 +198,11 @@ bool return_many(const std::vector<std::byte*>& taken, bool in_place) {
 
 // The status it ended with; nothing when it did not within a limit that is generous, and is no more.
 std::optional<int> status_of(::pid_t child) {
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  int status = 0;
-  while (::waitpid(child, &status, WNOHANG) == 0) {
-    if (std::chrono::steady_clock::now() > limit) {
-      ::kill(child, SIGKILL);
-      ::waitpid(child, &status, 0);
-      return std::nullopt;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return status;
+  const std::optional<int> status = support::status_at_end(child, std::chrono::seconds(30));
+  if (status) return status;
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  return std::nullopt;
 }
 
 // Children find every lock of the pool as other threads left it, now and then held. They end by _exit(): exit() would
@@ -223,8 +218,9 @@ TEST(OpensslAllocatorFork, AChildGoesOnWithWhateverThreadsDidMeanwhile) {
     });
   }
   const std::vector<std::byte*> before = take_many(200);
-  for (int round = 0; round < 50; ++round) {
-    std::this_thread::sleep_for(std::chrono::microseconds(100 + round * 97));
+  for (std::size_t round = 0; round < 50; ++round) {
+    // What takes longer from round to round meets the others elsewhere in theirs.
+    EXPECT_TRUE(return_many(take_many(37 * (round + 1)), false));
     const ::pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) {

@@ -171,9 +171,9 @@ TEST(TlsCancellation, IsWhatAnActionCanDo) {
     EXPECT_EQ(write_action::cancellation_filter()(type), partial);
     EXPECT_EQ(write_all_action::cancellation_filter()(type), partial);
   }
-  static_assert(read_action::may_ignore_late_cancellation && read_block_action::may_ignore_late_cancellation);
-  static_assert(!tls_handshake_action::may_ignore_late_cancellation && !write_action::may_ignore_late_cancellation);
-  static_assert(!tls_shutdown_action::may_ignore_late_cancellation && !write_all_action::may_ignore_late_cancellation);
+  static_assert(read_action::side == tls_side::receiving && read_block_action::side == tls_side::receiving);
+  static_assert(tls_handshake_action::side == tls_side::sending && write_action::side == tls_side::sending);
+  static_assert(tls_shutdown_action::side == tls_side::sending && write_all_action::side == tls_side::sending);
 }
 
 TEST_F(TlsActions, HandshakesTakeStepsUntilBothAreDone) {

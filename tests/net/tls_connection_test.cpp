@@ -215,6 +215,11 @@ class TlsMessageAfterTheHandshake : public ::testing::Test {
                               got.emplace(ec, count);
                             }));
   }
+  void cancel_read() {
+    signal.emit(asio::cancellation_type::total);
+    until([&] { return got.has_value(); });
+    EXPECT_EQ(got->first, asio::error::operation_aborted);
+  }
   void write() {
     written.reset();
     client->async_write_some(asio::buffer("x", 1), [this](asio::error_code ec, std::size_t) { written = ec; });
@@ -230,6 +235,12 @@ class TlsMessageAfterTheHandshake : public ::testing::Test {
     read();
     server->send(server->first_record_bytes() + more);
     until([&] { return SSL_in_init(client->native_handle()) != 0; });
+  }
+  /// And the socket has it, of which nobody has been told.
+  void send_the_rest() {
+    const std::size_t rest = server->to_send().size();
+    server->send_all();
+    until([&] { return available() == rest; });
   }
   void both_end() {
     until([&] { return got.has_value() && written.has_value(); });
@@ -251,35 +262,26 @@ class TlsMessageAfterTheHandshake : public ::testing::Test {
 
 TEST_F(TlsMessageAfterTheHandshake, AWriteLeavesTheRestOfItToTheReadThatWaits) {
   send_a_part_of_a_ticket(0);
-  const std::size_t rest = server->to_send().size();
-  server->send_all();
-  until([&] { return available() == rest; });
+  send_the_rest();
   write();
   both_end();
 }
 
 TEST_F(TlsMessageAfterTheHandshake, AReadLeavesTheRestOfItToTheWriteThatWaits) {
   send_a_part_of_a_ticket(100);
-  signal.emit(asio::cancellation_type::total);
-  until([&] { return got.has_value(); });
-  EXPECT_EQ(got->first, asio::error::operation_aborted);
+  cancel_read();
   write();
-  const std::size_t rest = server->to_send().size();
-  server->send_all();
-  until([&] { return available() == rest; });
+  send_the_rest();
   read();
   both_end();
 }
 
 TEST_F(TlsMessageAfterTheHandshake, AReadThatIsCancelledBehindAWriteIsOver) {
   send_a_part_of_a_ticket(100);
-  signal.emit(asio::cancellation_type::total);
-  until([&] { return got.has_value(); });
+  cancel_read();
   write();
   read();
-  signal.emit(asio::cancellation_type::total);
-  until([&] { return got.has_value(); });
-  EXPECT_EQ(got->first, asio::error::operation_aborted);
+  cancel_read();
   EXPECT_FALSE(written);
   server->send_all();
   until([&] { return written.has_value(); });

@@ -94,13 +94,10 @@ TEST(TlsContext, AStrictServerStaysStrict) {
   const auto is_accepted = [&](int version, const char* suite) {
     const context_ptr client = support::make_context(TLS_client_method(), nullptr, version);
     SSL_CTX_set_ciphersuites(client.get(), suite);
-    concurrent_pool pool;
-    const support::descriptor_pair line;
-    support::tls_engine here(server, pool.core());
-    support::tls_engine there(client.get(), pool.core());
-    support::shake_hands(here, line.ends[0], there, line.ends[1]);
+    support::linked_engines pair(server, client.get());
+    pair.shake_hands();
     ERR_clear_error();
-    return SSL_is_init_finished(here.ssl()) != 0;
+    return SSL_is_init_finished(pair.server.ssl()) != 0;
   };
   EXPECT_TRUE(is_accepted(TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384"));
   EXPECT_FALSE(is_accepted(TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256"));
@@ -134,14 +131,11 @@ TEST(TlsContext, AClientIsToldOfItsNewSession) {
     });
     ASSERT_TRUE(prepare_for_small_connections(server.get()));
     ASSERT_TRUE(prepare_for_small_connections(client.get()));
-    concurrent_pool pool;
-    const support::descriptor_pair line;
-    support::tls_engine here(server.get(), pool.core());
-    support::tls_engine there(client.get(), pool.core());
-    support::shake_hands(here, line.ends[0], there, line.ends[1]);
+    support::linked_engines pair(server.get(), client.get());
+    pair.shake_hands();
     std::string nothing;
-    support::engine_pair::read_all(there, line.ends[1], nothing);  // a ticket of TLS 1.3
-    EXPECT_EQ(sessions, 1) << SSL_get_version(there.ssl());
+    support::engine_pair::read_all(pair.client, pair.line.ends[1], nothing);  // a ticket of TLS 1.3
+    EXPECT_EQ(sessions, 1) << SSL_get_version(pair.client.ssl());
   }
 }
 
@@ -152,12 +146,9 @@ TEST(TlsContext, PrefersTheSmallerHash) {
   const auto agreed = [&](const char* wanted) {
     const context_ptr client = support::make_context(TLS_client_method(), nullptr, TLS1_3_VERSION);
     SSL_CTX_set_ciphersuites(client.get(), wanted);
-    concurrent_pool pool;
-    const support::descriptor_pair line;
-    support::tls_engine here(server.get(), pool.core());
-    support::tls_engine there(client.get(), pool.core());
-    support::shake_hands(here, line.ends[0], there, line.ends[1]);
-    return std::string(SSL_get_cipher_name(here.ssl()));
+    support::linked_engines pair(server.get(), client.get());
+    pair.shake_hands();
+    return std::string(SSL_get_cipher_name(pair.server.ssl()));
   };
   EXPECT_EQ(agreed("TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256"), "TLS_AES_128_GCM_SHA256");
   EXPECT_EQ(agreed("TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"), "TLS_AES_256_GCM_SHA384");
@@ -243,14 +234,11 @@ TEST(TlsContext, AcceptsACertificateForTheAddress) {
   X509_STORE_add_cert(SSL_CTX_get_cert_store(client.get()), SSL_CTX_get0_certificate(server.get()));
   SSL_CTX_set_verify(client.get(), SSL_VERIFY_PEER, nullptr);
   const auto result_for = [&](const char* name) {
-    concurrent_pool pool;
-    const support::descriptor_pair line;
-    support::tls_engine here(server.get(), pool.core());
-    support::tls_engine there(client.get(), pool.core());
-    EXPECT_TRUE(set_server_name(there.ssl(), name));
-    support::shake_hands(here, line.ends[0], there, line.ends[1]);
+    support::linked_engines pair(server.get(), client.get());
+    EXPECT_TRUE(set_server_name(pair.client.ssl(), name));
+    pair.shake_hands();
     ERR_clear_error();
-    return SSL_get_verify_result(there.ssl());
+    return SSL_get_verify_result(pair.client.ssl());
   };
   EXPECT_EQ(result_for("127.0.0.1"), X509_V_OK);
   EXPECT_EQ(result_for("::1"), X509_V_OK);
@@ -293,20 +281,10 @@ context_ptr certified_client(int version) {
 }
 
 // A server that asks for certificates, and a client that has one, after the handshake.
-struct certified_pair {
-  certified_pair(long cache, int version)
-      : server_context(asking_server(cache, version)), client_context(certified_client(version)) {
-    support::shake_hands(server, line.ends[0], client, line.ends[1]);
-  }
+struct certified_pair : support::engine_pair {
+  certified_pair(long cache, int version) : engine_pair(asking_server(cache, version), certified_client(version)) {}
   int sent() const { return sk_X509_num(SSL_get_peer_cert_chain(server.ssl())); }
   int verified() const { return sk_X509_num(SSL_get0_verified_chain(server.ssl())); }
-
-  context_ptr server_context;
-  context_ptr client_context;
-  concurrent_pool pool;
-  support::descriptor_pair line;
-  support::tls_engine server{server_context.get(), pool.core()};
-  support::tls_engine client{client_context.get(), pool.core()};
 };
 
 TEST(TlsContext, ForgetsTheAuthoritiesOfAClient) {
@@ -327,14 +305,12 @@ TEST(TlsContext, ForgetsTheAuthoritiesOfAClient) {
     support::engine_pair::read_all(peers.client, peers.line.ends[1], got);  // a ticket of TLS 1.3
     const std::unique_ptr<SSL_SESSION, void (*)(SSL_SESSION*)> session(SSL_get1_session(peers.client.ssl()),
                                                                        &SSL_SESSION_free);
-    support::descriptor_pair line;
-    support::tls_engine server(peers.server_context.get(), peers.pool.core());
-    support::tls_engine client(peers.client_context.get(), peers.pool.core());
-    SSL_set_session(client.ssl(), session.get());
-    support::shake_hands(server, line.ends[0], client, line.ends[1]);
-    EXPECT_NE(SSL_session_reused(server.ssl()), 0);
-    EXPECT_NE(SSL_get0_peer_certificate(server.ssl()), nullptr);
-    forget_peer_chain(server.ssl());
+    support::linked_engines again(peers.server_context.get(), peers.client_context.get());
+    SSL_set_session(again.client.ssl(), session.get());
+    again.shake_hands();
+    EXPECT_NE(SSL_session_reused(again.server.ssl()), 0);
+    EXPECT_NE(SSL_get0_peer_certificate(again.server.ssl()), nullptr);
+    forget_peer_chain(again.server.ssl());
   }
 }
 

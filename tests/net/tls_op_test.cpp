@@ -70,7 +70,7 @@ struct script {
 template <bool Receives>
 struct scripted_action {
   static auto cancellation_filter() noexcept { return asio::enable_partial_cancellation(); }
-  static constexpr bool may_ignore_late_cancellation = Receives;
+  static constexpr tls_side side = Receives ? tls_side::receiving : tls_side::sending;
 
   tls_want begin(const tls_engine&) const {
     ++told->begun;

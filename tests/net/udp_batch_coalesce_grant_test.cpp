@@ -25,15 +25,7 @@ namespace {
 
 using support::on_receive;
 
-class UdpBatchCoalesceGrant : public support::udp_coalesce_fixture {
- protected:
-  void SetUp() override {
-    if (!joins) GTEST_SKIP() << "the system does not join datagrams";
-  }
-
-  std::vector<std::string> first = numbered("first ", 10, 200);
-  std::vector<std::string> second = numbered("second ", 64, 1000);
-};
+using UdpBatchCoalesceGrant = support::udp_joined_fixture;
 
 TEST_F(UdpBatchCoalesceGrant, TakesAWholeMessageThoughOthersWaitForTheBudget) {
   concurrent_pool tight({.budget_bytes_max = 4 * block_bytes});

@@ -29,11 +29,7 @@ using support::udp_pair;
 class UdpBatchCoalesceIPv6 : public support::udp_coalesce_fixture {
  protected:
   void SetUp() override {
-    try {
-      pair = udp_pair(context, address_v6::loopback());
-    } catch (const std::system_error& fault) {
-      GTEST_SKIP() << "no IPv6 here: " << fault.what();
-    }
+    if (!use_ipv6()) GTEST_SKIP() << "no IPv6 here";
   }
 };
 
@@ -55,31 +51,10 @@ class UdpBatchCoalesceMapped : public support::udp_coalesce_fixture {
   }
 };
 
-TEST_F(UdpBatchCoalesceIPv6, DatagramsLeaveTogetherAndArriveOneByOne) {
-  const std::vector<std::string> texts = push(joined, 40, 200);
-  send(joined, pair.near);
-  EXPECT_FALSE(result->ec);
-  EXPECT_EQ(result->count, 40U);
-  EXPECT_EQ(in_use(), 0U);
-  EXPECT_EQ(receive_far(40), texts);
-  EXPECT_EQ(joined.stats().sent_coalesced, cuts ? 40U : 0U);
-  EXPECT_EQ(joined.stats().refused, cuts ? 0U : 1U);
-}
+TEST_F(UdpBatchCoalesceIPv6, DatagramsLeaveTogetherAndArriveOneByOne) { expect_to_leave_together(); }
 
 TEST_F(UdpBatchCoalesceIPv6, SeveralComeInOneBlockAndGoBackInIt) {
-  receive_nothing(joined);
-  const std::vector<std::string> texts = all_of(numbered("six ", 10, 300), std::vector<std::string>{"rest"});
-  send_together(texts);
-  receive(joined);
-  EXPECT_EQ(datagrams_of(joined), texts);
-  EXPECT_EQ(joined.size(), joins ? 1U : 11U);
-  EXPECT_EQ(joined.stats().received_coalesced, joins ? 11U : 0U);
-  for (const net::udp_datagram& each : joined) EXPECT_EQ(each.peer, pair.far.local_endpoint());
-
-  send(joined, pair.near);
-  EXPECT_EQ(receive_far(11), texts);
-  EXPECT_EQ(joined.stats().sent_coalesced, cuts ? 11U : 0U);
-  EXPECT_EQ(in_use(), 0U);
+  expect_to_come_in_one_block_and_go_back_in_it(pair.near.local_endpoint(), pair.far.local_endpoint());
 }
 
 TEST_F(UdpBatchCoalesceIPv6, OnAConnectedSocketTheyNeedNoAddress) {
@@ -123,20 +98,8 @@ TEST_F(UdpBatchCoalesceIPv6, TheLargestMessageAndTheLargestDatagramPass) {
 }
 
 TEST_F(UdpBatchCoalesceMapped, SeveralComeInOneBlockAndGoBackInIt) {
-  receive_nothing(joined);
-  const std::vector<std::string> texts = all_of(numbered("four ", 10, 200), std::vector<std::string>{"rest"});
-  send_together(texts, near_endpoint());
-  receive(joined);
-  EXPECT_EQ(datagrams_of(joined), texts);
-  EXPECT_EQ(joined.size(), joins ? 1U : 11U);
-  EXPECT_EQ(joined.stats().received_coalesced, joins ? 11U : 0U);
-  for (const net::udp_datagram& each : joined) EXPECT_EQ(each.peer, mapped(pair.far.local_endpoint()));
-
-  send(joined, pair.near);
-  EXPECT_EQ(receive_far(11), texts);
-  EXPECT_EQ(joined.stats().sent_coalesced, cuts ? 11U : 0U);
+  expect_to_come_in_one_block_and_go_back_in_it(near_endpoint(), mapped(pair.far.local_endpoint()));
   EXPECT_EQ(joined.stats().refused, cuts ? 0U : 1U);
-  EXPECT_EQ(in_use(), 0U);
 }
 
 TEST_F(UdpBatchCoalesceMapped, WhatHasTheSamePortIsNotTheSamePeer) {

@@ -22,11 +22,8 @@
 namespace slabbuf {
 namespace {
 
-class UdpBatchCoalesceMemory : public support::udp_coalesce_fixture {
+class UdpBatchCoalesceMemory : public support::udp_joined_fixture {
  protected:
-  void SetUp() override {
-    if (!joins) GTEST_SKIP() << "the system does not join datagrams";
-  }
   // So many messages of ten datagrams; all of these.
   std::vector<std::string> send_messages(std::size_t count) {
     std::vector<std::string> all;
@@ -73,21 +70,21 @@ TEST_F(UdpBatchCoalesceMemory, ASliceOfOneDatagramKeepsTheBlockOfAllOfThem) {
   const std::vector<std::string> texts = send_messages(3);
   receive(mine);
   ASSERT_EQ(result->count, 2U);
-  shared_slice first = mine[0].bytes.share(3 * 200, 200);
-  const shared_slice second = mine[1].bytes.share(9 * 200, 200);
+  shared_slice fourth = mine[0].bytes.share(3 * 200, 200);
+  const shared_slice twentieth = mine[1].bytes.share(9 * 200, 200);
 
   receive(mine);
   EXPECT_EQ(result->ec, asio::error::no_buffer_space);
   EXPECT_EQ(result->count, 0U);
   EXPECT_TRUE(mine.empty());
   EXPECT_EQ(tight.stats().in_use, 2U);
-  EXPECT_EQ(view_of(first), texts[3]);
+  EXPECT_EQ(view_of(fourth), texts[3]);
 
-  first.release();
+  fourth.release();
   receive(mine);
   EXPECT_FALSE(result->ec);
   EXPECT_EQ(datagrams_of(mine), std::vector(texts.begin() + 20, texts.end()));
-  EXPECT_EQ(view_of(second), texts[19]);
+  EXPECT_EQ(view_of(twentieth), texts[19]);
   expect_none_dropped();
 }
 

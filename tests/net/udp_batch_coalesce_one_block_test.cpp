@@ -21,15 +21,7 @@
 namespace slabbuf {
 namespace {
 
-class UdpBatchCoalesceOneBlock : public support::udp_coalesce_fixture {
- protected:
-  void SetUp() override {
-    if (!joins) GTEST_SKIP() << "the system does not join datagrams";
-  }
-
-  std::vector<std::string> first = numbered("first ", 10, 200);
-  std::vector<std::string> second = numbered("second ", 64, 1000);
-};
+using UdpBatchCoalesceOneBlock = support::udp_joined_fixture;
 
 TEST_F(UdpBatchCoalesceOneBlock, IsTheLeastThatABatchIsMadeWith) {
   concurrent_pool enough({.budget_bytes_max = block_bytes});

@@ -39,33 +39,10 @@ TEST_F(UdpBatchCoalesce, TakesBlocksForTheLargestThereIs) {
   EXPECT_THROW(net::udp_batch(pool, {.datagrams_max = 0, .coalesce = true}), std::invalid_argument);
 }
 
-TEST_F(UdpBatchCoalesce, DatagramsOfOneSizeToOnePeerLeaveTogetherAndArriveOneByOne) {
-  const std::vector<std::string> texts = push(joined, 40, 200);
-  send(joined, pair.near);
-  EXPECT_FALSE(result->ec);
-  EXPECT_EQ(result->count, 40U);
-  EXPECT_EQ(in_use(), 0U);
-  EXPECT_EQ(receive_far(40), texts);
-  EXPECT_EQ(joined.stats().sent_coalesced, cuts ? 40U : 0U);
-  EXPECT_EQ(joined.stats().refused, cuts ? 0U : 1U);
-}
+TEST_F(UdpBatchCoalesce, DatagramsOfOneSizeToOnePeerLeaveTogetherAndArriveOneByOne) { expect_to_leave_together(); }
 
 TEST_F(UdpBatchCoalesce, SeveralComeInOneBlockAndGoBackInIt) {
-  receive_nothing(joined);
-  const std::vector<std::string> texts = all_of(numbered("", 10, 200), std::vector<std::string>{"rest"});
-  send_together(texts);
-
-  receive(joined);
-  EXPECT_EQ(datagrams_of(joined), texts);
-  for (const net::udp_datagram& each : joined) EXPECT_EQ(each.peer, pair.far.local_endpoint());
-  EXPECT_EQ(joined.size(), joins ? 1U : 11U);
-  EXPECT_EQ(in_use(), joined.size());
-  EXPECT_EQ(joined.stats().received_coalesced, joins ? 11U : 0U);
-
-  send(joined, pair.near);
-  EXPECT_EQ(result->count, joined.size());
-  EXPECT_EQ(in_use(), 0U);
-  EXPECT_EQ(receive_far(11), texts);
+  expect_to_come_in_one_block_and_go_back_in_it(pair.near.local_endpoint(), pair.far.local_endpoint());
 }
 
 TEST_F(UdpBatchCoalesce, MoreThanTheSystemCutsTakeMoreMessages) {

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +15,8 @@
 #include <stdexcept>
 #include <system_error>
 #include <utility>
+
+#include "support/process_end.hpp"
 
 namespace slabbuf::support {
 namespace {
@@ -88,17 +89,10 @@ std::string child_process::read_line() {
 void child_process::signal(int number) const { ::kill(id_, number); }
 
 int child_process::wait() {
-  // A descriptor of the process becomes readable when it ends: no polling, no SIGCHLD.
-  const int process = static_cast<int>(::syscall(SYS_pidfd_open, id_, 0));
-  check(process >= 0, "pidfd_open");
-  ::pollfd ended{process, POLLIN, 0};
-  const int ready = ::poll(&ended, 1, static_cast<int>(std::chrono::milliseconds(limit).count()));
-  ::close(process);
-  if (ready == 0) throw std::runtime_error("the child does not end");
-  int status = 0;
-  ::waitpid(id_, &status, 0);
+  const std::optional<int> status = status_at_end(id_, limit);
+  if (!status) throw std::runtime_error("the child does not end");
   id_ = -1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return WIFEXITED(*status) ? WEXITSTATUS(*status) : -WTERMSIG(*status);
 }
 
 std::string child_process::standard_error() {

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/tls_certificates.hpp"
@@ -60,13 +61,33 @@ inline void shake_hands(tls_engine& server, int server_line, tls_engine& client,
     continue;
 }
 
+/// Two with a line between them, of contexts that outlive them; their hands are not shaken yet.
+struct linked_engines {
+  linked_engines(SSL_CTX* of_server, SSL_CTX* of_client)
+      : server(of_server, pool.core()), client(of_client, pool.core()) {}
+  void shake_hands() { support::shake_hands(server, line.ends[0], client, line.ends[1]); }
+
+  concurrent_pool pool;
+  descriptor_pair line;
+  tls_engine server;
+  tls_engine client;
+};
+
+struct context_pair {
+  context_ptr server_context;
+  context_ptr client_context;
+};
+
 /// Two that have shaken hands.
-class engine_pair {
+class engine_pair : public context_pair, public linked_engines {
  public:
   explicit engine_pair(int version = TLS1_3_VERSION)
-      : server_context(make_context(TLS_server_method(), &server_certificate(), version)),
-        client_context(make_context(TLS_client_method(), nullptr, version)) {
-    shake_hands(server, line.ends[0], client, line.ends[1]);
+      : engine_pair(make_context(TLS_server_method(), &server_certificate(), version),
+                    make_context(TLS_client_method(), nullptr, version)) {}
+  engine_pair(context_ptr of_server, context_ptr of_client)
+      : context_pair{std::move(of_server), std::move(of_client)},
+        linked_engines(server_context.get(), client_context.get()) {
+    linked_engines::shake_hands();
   }
 
   /// All that is there, and how that ended.
@@ -80,13 +101,6 @@ class engine_pair {
       into.append(bytes.data(), count);
     }
   }
-
-  context_ptr server_context;
-  context_ptr client_context;
-  concurrent_pool pool;
-  descriptor_pair line;
-  tls_engine server{server_context.get(), pool.core()};
-  tls_engine client{client_context.get(), pool.core()};
 };
 
 }  // namespace slabbuf::support

@@ -8,11 +8,13 @@
 #include <slabbuf/pool/concurrent_pool.hpp>
 
 #include <gtest/gtest.h>
+#include <asio/ip/address_v6.hpp>
 #include <asio/ip/udp.hpp>
 
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "support/udp_batch_fixture.hpp"
@@ -95,6 +97,47 @@ class udp_coalesce_fixture : public udp_batch_fixture {
     return first;
   }
 
+  /// A pair of IPv6 in the place of that of IPv4. False where there is none.
+  bool use_ipv6() {
+    try {
+      pair = udp_pair(context, asio::ip::address_v6::loopback());
+    } catch (const std::system_error&) {
+      return false;
+    }
+    return true;
+  }
+
+  /// Forty of one size to one peer, whatever the addresses.
+  void expect_to_leave_together() {
+    const std::vector<std::string> texts = push(joined, 40, 200);
+    send(joined, pair.near);
+    EXPECT_FALSE(result->ec);
+    EXPECT_EQ(result->count, 40U);
+    EXPECT_EQ(in_use(), 0U);
+    EXPECT_EQ(receive_far(40), texts);
+    EXPECT_EQ(joined.stats().sent_coalesced, cuts ? 40U : 0U);
+    EXPECT_EQ(joined.stats().refused, cuts ? 0U : 1U);
+  }
+  /// Eleven from the peer to `here`, seen as coming from `there`.
+  void expect_to_come_in_one_block_and_go_back_in_it(const asio::ip::udp::endpoint& here,
+                                                     const asio::ip::udp::endpoint& there) {
+    receive_nothing(joined);
+    const std::vector<std::string> texts = all_of(numbered("", 10, 200), std::vector<std::string>{"rest"});
+    send_together(texts, here);
+    receive(joined);
+    EXPECT_EQ(datagrams_of(joined), texts);
+    EXPECT_EQ(joined.size(), joins ? 1U : 11U);
+    EXPECT_EQ(in_use(), joined.size());
+    EXPECT_EQ(joined.stats().received_coalesced, joins ? 11U : 0U);
+    for (const net::udp_datagram& each : joined) EXPECT_EQ(each.peer, there);
+
+    send(joined, pair.near);
+    EXPECT_EQ(result->count, joined.size());
+    EXPECT_EQ(in_use(), 0U);
+    EXPECT_EQ(receive_far(11), texts);
+    EXPECT_EQ(joined.stats().sent_coalesced, cuts ? 11U : 0U);
+  }
+
   /// Nothing was lost in the socket of the side under test.
   void expect_none_dropped() { EXPECT_EQ(net::detail::dropped_datagrams(pair.near.native_handle()).value_or(0), 0U); }
 
@@ -103,6 +146,17 @@ class udp_coalesce_fixture : public udp_batch_fixture {
 
   concurrent_pool far_pool;
   net::udp_batch joined{pool, {.coalesce = true}};
+};
+
+/// Where the system joins datagrams, and two messages of several for it to join.
+class udp_joined_fixture : public udp_coalesce_fixture {
+ protected:
+  void SetUp() override {
+    if (!joins) GTEST_SKIP() << "the system does not join datagrams";
+  }
+
+  std::vector<std::string> first = numbered("first ", 10, 200);
+  std::vector<std::string> second = numbered("second ", 64, 1000);
 };
 
 }  // namespace slabbuf::support

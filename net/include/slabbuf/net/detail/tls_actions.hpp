@@ -25,14 +25,14 @@ namespace slabbuf::net::detail {
 /// What takes nothing from the connection before it completes.
 struct tls_receiving_action {
   static auto cancellation_filter() noexcept { return asio::enable_total_cancellation(); }
-  static constexpr bool may_ignore_late_cancellation = true;
+  static constexpr tls_side side = tls_side::receiving;
   static void give_up(const tls_engine&) noexcept {}
 };
 
 /// What may have sent a part of something.
 struct tls_sending_action {
   static auto cancellation_filter() noexcept { return asio::enable_partial_cancellation(); }
-  static constexpr bool may_ignore_late_cancellation = false;
+  static constexpr tls_side side = tls_side::sending;
   static tls_want begin(tls_engine& engine) noexcept {
     engine.begin_write();
     return tls_want::nothing;

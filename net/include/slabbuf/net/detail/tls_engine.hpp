@@ -68,8 +68,7 @@ class tls_engine {
 
   /// Whether a read has something to do or to say without waiting for the descriptor.
   bool may_read_now() const noexcept {
-    return input_over_ || failed_ || owes_ || deferred_.status != tls_status::done || SSL_has_pending(ssl_) != 0 ||
-           SSL_in_before(ssl_) != 0;
+    return input_over_ || asks_first_ || owes_ || deferred_.status != tls_status::done || SSL_has_pending(ssl_) != 0;
   }
 
   /// Whether a server's handshake has nothing to do before its client has sent something.
@@ -137,7 +136,7 @@ class tls_engine {
   std::uint32_t retry_bytes_ = 0;   // plaintext of the record that OpenSSL has taken and not yet sent
   bool abandoned_ = false;          // see abandon_write()
   bool input_over_ = false;         // nothing more will come: a read need not wait for it
-  bool failed_ = false;             // OpenSSL failed in another step than a read: the next read asks it before it waits
+  bool asks_first_ = true;          // no handshake yet, or OpenSSL failed in one: a read asks it before it waits
   bool owes_ = false;               // what is gathered is what a read had to send
   bool may_receive_ = true;
 };

@@ -53,7 +53,7 @@ template <class NextLayer, class Action, class Handler>
 class tls_op : public associated_op<NextLayer, Handler> {
   using base = associated_op<NextLayer, Handler>;
   using connection = tls_connection<typename NextLayer::executor_type>;
-  static constexpr tls_side side = Action::may_ignore_late_cancellation ? tls_side::receiving : tls_side::sending;
+  static constexpr tls_side side = Action::side;
 
  public:
   template <class H>
@@ -78,8 +78,8 @@ class tls_op : public associated_op<NextLayer, Handler> {
   /// The descriptor is ready, or the wait failed; or the operation it waited behind has made a step.
   void operator()(asio::error_code ec) {
     if (connection_->waited(side)) ec = this->ended() ? ec : asio::error_code();
-    if (!ec && (Action::may_ignore_late_cancellation ? this->closed() : this->ended()))
-      ec = asio::error::operation_aborted;
+    // A cancellation that comes too late for the wait is too late for a read, which takes nothing before it completes.
+    if (!ec && (side == tls_side::receiving ? this->closed() : this->ended())) ec = asio::error::operation_aborted;
     if (!ec) {
       const tls_want want = step();
       if (want != tls_want::nothing) {
