@@ -76,6 +76,18 @@ owned<SSL_CTX> make_context(bool server, const char* ciphers) {
   return made;
 }
 
+// What a client says of itself: nothing, its certificate, or that of the authority as well.
+enum class identity { none, certificate, chain };
+
+void ask_for(identity wanted, SSL_CTX* server, SSL_CTX* client) {
+  if (wanted == identity::none) return;
+  net::prepare_for_small_connections(server);  // without the cache of sessions, which would keep what they sent
+  SSL_CTX_set_verify(server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  support::set_up(client, &support::client_certificate(), TLS1_3_VERSION);
+  // OpenSSL adds what it finds among the authorities that the client trusts.
+  if (wanted == identity::certificate) SSL_CTX_set_mode(client, SSL_MODE_NO_AUTO_CHAIN);
+}
+
 constexpr const char* sha384 = "TLS_AES_256_GCM_SHA384";
 constexpr const char* sha256 = "TLS_AES_128_GCM_SHA256";
 constexpr int connections = 16;
@@ -83,8 +95,10 @@ constexpr int connections = 16;
 // Connections of a kind, and what each of them keeps.
 class experiment {
  public:
-  explicit experiment(const char* ciphers)
-      : server_(make_context(true, ciphers)), client_(make_context(false, ciphers)) {}
+  explicit experiment(const char* ciphers, identity of_client = identity::none)
+      : server_(make_context(true, ciphers)), client_(make_context(false, ciphers)) {
+    ask_for(of_client, server_.get(), client_.get());
+  }
 
   // As asio::ssl::stream: OpenSSL and a pair of BIOs with 17 KiB each way.
   void connect_by_pair() {
@@ -124,6 +138,10 @@ class experiment {
   }
   void forget_handshake() {
     for (const owned<SSL>& each : servers_) net::forget_handshake(each.get());
+  }
+
+  void forget_peer_chains() {
+    for (const auto& each : engines_) net::forget_peer_chain(each->ssl());
   }
 
   void print(const char* what) {
@@ -230,10 +248,22 @@ void run(bool with_list) {
     ours.connect_by_engine();
     ours.print("one BIO for all connections of a thread: tls_stream");
   }
-  experiment prepared(sha256);
-  prepared.connect_by_engine();
-  prepared.print("SHA-256: prepare_for_small_connections()");
-  if (with_list) prepared.list();
+  {
+    experiment prepared(sha256);
+    prepared.connect_by_engine();
+    prepared.print("SHA-256: prepare_for_small_connections()");
+    if (with_list) prepared.list();
+  }
+  {
+    experiment certified(sha256, identity::certificate);
+    certified.connect_by_engine();
+    certified.print("the same, of a client with a certificate");
+  }
+  experiment chained(sha256, identity::chain);
+  chained.connect_by_engine();
+  chained.print("and that of an authority behind it");
+  chained.forget_peer_chains();
+  chained.print("which is forgotten: forget_peer_chain()");
 }
 
 }  // namespace

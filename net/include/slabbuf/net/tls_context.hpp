@@ -37,7 +37,7 @@ bool set_server_name(SSL* connection, const std::string& name) noexcept;
 void forget_handshake(SSL* connection) noexcept;
 
 /// Frees the certificates of authorities that a server keeps for each client with a certificate, as they were sent and
-/// as they were verified: 4 to 5 KB each. For a program that asked for client certificates, after the handshake and
+/// as they were verified: 3 to 4 KB each. For a program that asked for client certificates, after the handshake and
 /// after it has looked at them; SSL_get_peer_cert_chain() and SSL_get0_verified_chain() give an empty list then. The
 /// client's own certificate stays, as does the result of the verification. What was sent belongs to the session, which
 /// connections may share: it is freed only in a server whose context has no session cache
