@@ -42,8 +42,9 @@ std::string compressed_entity_tag(const file_identity& compressed, const file_id
   return fmt::format("{}-{:x}-gz\"", std::string_view(tag).substr(0, tag.size() - 1), which(plain));
 }
 
-open_file::open_file(unique_descriptor descriptor, const struct ::stat& status)
+open_file::open_file(std::string path, unique_descriptor descriptor, const struct ::stat& status)
     : http_file(std::move(descriptor), S_ISREG(status.st_mode) ? static_cast<std::uint64_t>(status.st_size) : 0),
+      path_(std::move(path)),
       identity_(file_identity::of(status)),
       modified_(status.st_mtim.tv_sec),
       last_modified_(format_http_date(modified_)),

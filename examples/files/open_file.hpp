@@ -45,8 +45,10 @@ inline bool is_compressed_form(const file_identity& compressed, const file_ident
 
 class open_file : public http_file {
  public:
-  /// `status` is the descriptor's. Throws std::bad_alloc.
-  open_file(unique_descriptor descriptor, const struct ::stat& status);
+  /// `path` is where it is, beneath the root; `status` the descriptor's. Throws std::bad_alloc.
+  open_file(std::string path, unique_descriptor descriptor, const struct ::stat& status);
+
+  std::string_view name() const noexcept override { return path_; }
 
   const file_identity& identity() const noexcept { return identity_; }
   std::uint64_t size() const noexcept { return identity_.size; }
@@ -56,6 +58,7 @@ class open_file : public http_file {
   bool is_directory() const noexcept { return is_directory_; }
 
  private:
+  std::string path_;
   file_identity identity_;
   std::time_t modified_;
   http_date last_modified_;

@@ -66,7 +66,7 @@ std::shared_ptr<const open_file> open_to_read(const root_directory& root, const 
   }
   unique_descriptor opened = reopen(root, path, found.get(), now);
   if (!opened || ::fstat(opened.get(), &status) != 0) return nullptr;
-  return std::make_shared<open_file>(std::move(opened), status);
+  return std::make_shared<open_file>(path, std::move(opened), status);
 }
 
 }  // namespace slabbuf::examples

@@ -159,8 +159,9 @@ class http_connection final : public http_exchange {
   static void wait_until_writable(pointer self);
   static void write_output(pointer self);
   static void read_cold(pointer self);
-  static void send_file_part(pointer self);
-  static void send_warm_part(pointer self, std::size_t count);
+  static bool send_file_part(pointer& self);
+  static bool send_warm_part(pointer& self, std::size_t count);
+  static void send_part_by_blocks(pointer self, std::size_t count);
   static void warm_cold(pointer self, std::size_t count);
   void file_failed() const;
 
@@ -180,6 +181,7 @@ class http_connection final : public http_exchange {
   Stream stream_;
   net::deadline<expire> deadline_;
   asio::cancellation_signal memory_wait_;
+  std::chrono::steady_clock::time_point lingers_until_;  // phase::closing
   std::uint32_t request_count_ = 0;
   phase phase_ = phase::handshake;
   bool local_ = false;  // its address here is a loopback one

@@ -30,9 +30,10 @@ inline constexpr std::size_t head_bytes_first = 2048;
 // Requests that came together are answered without looking at other connections, but not more of them than this.
 inline constexpr unsigned pipelined_per_turn_max = 16;
 
-// A client that sends what nobody reads is listened to for a while, so that it gets its answer before the connection is
-// reset.
-inline constexpr std::chrono::seconds linger_time{2};
+// A client that sends what nobody reads is listened to while it does, so that it gets its answer before the connection
+// is reset: until it is silent, or has had long enough to notice.
+inline constexpr std::chrono::seconds linger_silence{2};
+inline constexpr std::chrono::seconds linger_time{30};
 // The time a TLS client has to say goodbye, too.
 inline constexpr std::chrono::milliseconds goodbye_time{200};
 
@@ -182,11 +183,16 @@ void http_connection<Stream>::serve(pointer self) {
   }
 }
 
-// What a browser on this machine may be made to ask for by a page from elsewhere.
+// What is for somebody else, or what a browser may be made to ask for by a page from elsewhere: on this machine, and
+// wherever the server knows what it is called.
 template <class Stream>
 auto http_connection<Stream>::refusal() const noexcept -> refused_request {
   const http_request& request = current()->request;
-  if (local_ && !names_this_machine(request, shard_.shared_.options.hosts))
+  if (const auto origin = origin_of(request.target())) {
+    if (origin->authority.empty() || !is_host(origin->authority)) return {400, "the target has no host"};
+    if (!equal_ignoring_case(origin->scheme, plain ? "http" : "https")) return {421, "the target is of another scheme"};
+  }
+  if (!is_for_this_server(request, local_, shard_.shared_.options.hosts))
     return {421, "this server does not have that name (--host)"};
   const bool writes = request.method() == http_method::put || request.method() == http_method::remove;
   if (writes && is_of_another_site(request)) return {403, "this is not for the pages of other sites"};
@@ -277,7 +283,8 @@ template <class Stream>
 void http_connection<Stream>::close_gracefully(pointer self) {
   http_connection& connection = *self;
   connection.end_active();
-  connection.expires_after(phase::closing, linger_time);
+  connection.lingers_until_ = std::chrono::steady_clock::now() + linger_time;
+  connection.expires_after(phase::closing, linger_silence);
   if constexpr (plain) {
     linger(std::move(self));
   } else {
@@ -307,6 +314,11 @@ void http_connection<Stream>::linger(pointer self) {
   const ::ssize_t dropped =
       ::recv(connection.socket().native_handle(), unseen.data(), unseen.size(), MSG_TRUNC | MSG_DONTWAIT);
   if (dropped == 0 || (dropped < 0 && errno != EAGAIN && errno != EINTR)) return;
+  if (dropped > 0) {
+    const auto left = connection.lingers_until_ - std::chrono::steady_clock::now();
+    if (left <= left.zero()) return;
+    connection.deadline_.expires_after(std::min<std::chrono::steady_clock::duration>(linger_silence, left));
+  }
   connection.socket().async_wait(tcp_connection::wait_read,
                                  bound(std::move(self), [](pointer next, asio::error_code failed) {
                                    if (!failed) linger(std::move(next));

@@ -2,7 +2,7 @@
 // http_connection: the answer, block by block, or by the system.
 // Included by http_connection.cpp alone.
 //
-//     plain  | head, small parts of the file | one block, one send; large parts by net::async_send_file
+//     plain  | head, small parts of the file | one block, one send; large parts by net::send_file_some
 //     TLS    | head, file ................   | blocks of up to 128 KiB, each encrypted and sent before the next one
 //
 // The file is read without waiting; what is not in memory is read, or fetched, by another thread.
@@ -20,6 +20,7 @@
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
 #include <asio/error.hpp>
+#include <asio/post.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -98,7 +99,10 @@ void http_connection<Stream>::send(pointer self) {
     }
     if (now.head_written && (connection.is_without_body() || now.response.body.left() == 0))
       return finish(std::move(self));
-    if (now.head_written && connection.next_is_sent_by_system()) return send_file_part(std::move(self));
+    if (now.head_written && connection.next_is_sent_by_system()) {
+      if (!send_file_part(self)) return;
+      continue;
+    }
     if (!now.output && !connection.take_output_block()) return wait_for_block(std::move(self));
     switch (connection.fill()) {
       case filled::yes: break;
@@ -149,19 +153,51 @@ bool http_connection<Stream>::next_is_sent_by_system() const {
   }
 }
 
+// True when the next step is to be taken at once; otherwise `self` is elsewhere.
 template <class Stream>
-void http_connection<Stream>::send_file_part(pointer self) {
+bool http_connection<Stream>::send_file_part(pointer& self) {
   http_connection& connection = *self;
   http_body& body = connection.current()->response.body;
-  // Looked for in memory and sent at once, up to where the next part begins; then others have their turn.
+  // Looked for in memory before each step, up to where the next part begins: between two steps a slow peer may let
+  // minutes pass, in which the system takes back what was there.
   const std::uint64_t part_left = http_file::part_bytes - body.next_offset() % http_file::part_bytes;
   const auto count = static_cast<std::size_t>(std::min(body.next_count(), part_left));
-  body.file()->is_warm(body.next_offset(), count) ? send_warm_part(std::move(self), count)
-                                                  : warm_cold(std::move(self), count);
+  if (body.file()->is_warm(body.next_offset(), count)) return send_warm_part(self, count);
+  warm_cold(std::move(self), count);
+  return false;
 }
 
 template <class Stream>
-void http_connection<Stream>::send_warm_part(pointer self, std::size_t count) {
+bool http_connection<Stream>::send_warm_part(pointer& self, std::size_t count) {
+  http_connection& connection = *self;
+  http_body& body = connection.current()->response.body;
+  asio::error_code ec;
+  const std::size_t sent_bytes =
+      net::send_file_some(connection.socket(), body.file()->descriptor(), body.next_offset(), count, ec);
+  connection.shard_.counters_.sent_bytes.add(sent_bytes);
+  body.take(sent_bytes);
+  if (ec == asio::error::would_block || (!ec && sent_bytes < count)) {
+    wait_until_writable(std::move(self));  // no room, or no more of the file: the next step says which
+  } else if (ec == asio::error::eof || ec.value() == EIO) {
+    connection.file_failed();
+    self.reset();
+  } else if (ec.value() == EINVAL || ec.value() == ENOSYS) {
+    send_part_by_blocks(std::move(self), count);
+  } else if (ec) {
+    self.reset();  // the peer has gone
+  } else if (!connection.next_is_sent_by_system()) {
+    return true;
+  } else {
+    // Others have their turn after each part.
+    connection.watch_sending(0);
+    asio::post(connection.shard_.context_, bound(std::move(self), [](pointer next) { send(std::move(next)); }));
+  }
+  return false;
+}
+
+// Files of some file systems cannot be sent by the system.
+template <class Stream>
+void http_connection<Stream>::send_part_by_blocks(pointer self, std::size_t count) {
   http_connection& connection = *self;
   http_body& body = connection.current()->response.body;
   connection.watch_sending(0);
@@ -253,6 +289,7 @@ template <class Stream>
 template <class Step>
 void http_connection<Stream>::wait_for_memory(pointer self, std::size_t bytes, Step step) {
   http_connection& connection = *self;
+  if (connection.shard_.aborting_) return;  // it comes home from another thread: nobody would end its wait
   if (connection.current() != nullptr) connection.current()->watched = false;
   connection.expires_after(phase::waiting, connection.shard_.shared_.options.limits.memory_timeout);
   net::async_acquire(connection.buffers(), bytes,
@@ -270,11 +307,9 @@ void http_connection<Stream>::refuse_for_memory(pointer self) {
   connection.shard_.counters_.answers[5].add();
   if constexpr (plain) {
     if (connection.current() != nullptr && connection.current()->head_written) return;
-    static constexpr std::string_view text =
-        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    const ::ssize_t sent =
-        ::send(connection.socket().native_handle(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent == static_cast<::ssize_t>(text.size())) close_gracefully(std::move(self));
+    const ::ssize_t sent = ::send(connection.socket().native_handle(), unavailable_answer.data(),
+                                  unavailable_answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent == static_cast<::ssize_t>(unavailable_answer.size())) close_gracefully(std::move(self));
   }
 }
 
@@ -374,8 +409,8 @@ void http_connection<Stream>::read_cold(pointer self) {
       });
 }
 
-// Another thread fetches what the system would have waited for. It is sent without asking again: where the system
-// cannot say, or takes the memory away at once, that would go on for ever.
+// Another thread fetches what the system would have waited for. What the socket takes then is sent without asking
+// again: where the system cannot say, or takes the memory away at once, that would go on for ever.
 template <class Stream>
 void http_connection<Stream>::warm_cold(pointer self, std::size_t count) {
   http_connection& connection = *self;
@@ -388,14 +423,15 @@ void http_connection<Stream>::warm_cold(pointer self, std::size_t count) {
         return true;
       },
       [self = std::move(self), count](const std::exception_ptr&, bool) mutable {
-        send_warm_part(std::move(self), count);
+        if (send_warm_part(self, count)) send(std::move(self));
       });
 }
 
 // The length of the answer has been promised: all that is left is to end the connection.
 template <class Stream>
 void http_connection<Stream>::file_failed() const {
-  spdlog::warn("a file became shorter, or unreadable, while it was sent: the connection ends");
+  spdlog::warn("{:?} became shorter, or unreadable, while it was sent to {}: the connection ends",
+               state_->response.body.file()->name(), peer().to_string());
 }
 
 }  // namespace slabbuf::examples

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -45,6 +46,9 @@ class http_file {
   virtual ~http_file() = default;
 
   int descriptor() const noexcept { return descriptor_.get(); }
+
+  /// For the log.
+  virtual std::string_view name() const noexcept { return "a file"; }
 
   enum class read_status : std::uint8_t { all, cold, ended, failed };
 

@@ -30,6 +30,10 @@ class http_clock {
   http_date text_ = format_http_date(0);
 };
 
+/// A whole answer, for where there is no memory to make one in.
+inline constexpr std::string_view unavailable_answer =
+    "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 /// At least as many bytes as write_head() writes.
 std::size_t head_bytes(const http_response& answer) noexcept;
 

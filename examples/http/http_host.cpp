@@ -55,14 +55,33 @@ bool is_name(std::string_view host) noexcept {
 
 // The authority of an absolute target counts, not Host (RFC 9112, 3.2.2).
 std::string_view effective_host(const http_request& request) noexcept {
-  const std::string_view target = request.target();
-  const std::size_t scheme = target.find("://");
-  if (target.substr(0, 1) == "/" || scheme == std::string_view::npos) return request.field_or_empty("host");
-  const std::string_view rest = target.substr(scheme + 3);
-  return rest.substr(0, rest.find_first_of("/?#"));
+  const auto origin = origin_of(request.target());
+  return origin ? origin->authority : request.field_or_empty("host");
+}
+
+// Without the port, where that is what a URL of this scheme has anyway.
+std::string_view without_default_port(std::string_view field, std::string_view scheme) noexcept {
+  const authority parts = split(field);
+  const bool is_default = parts.port == ":" || parts.port == (equal_ignoring_case(scheme, "https") ? ":443" : ":80");
+  return is_default ? parts.host : field;
 }
 
 }  // namespace
+
+std::optional<target_origin> origin_of(std::string_view target) noexcept {
+  static constexpr std::string_view separator = "://";
+  const std::size_t scheme = target.find(separator);
+  if (target.substr(0, 1) == "/" || scheme == std::string_view::npos) return std::nullopt;
+  const std::string_view rest = target.substr(scheme + separator.size());
+  return target_origin{target.substr(0, scheme), rest.substr(0, rest.find_first_of("/?#"))};
+}
+
+std::string_view without_origin(std::string_view target) noexcept {
+  const auto origin = origin_of(target);
+  if (!origin) return target;
+  target.remove_prefix(static_cast<std::size_t>(origin->authority.data() - target.data()) + origin->authority.size());
+  return target.substr(0, 1) == "/" ? target : "/";
+}
 
 bool is_host(std::string_view field) noexcept {
   const authority parts = split(field);
@@ -73,7 +92,8 @@ bool is_host(std::string_view field) noexcept {
   return is_bracketed_address(parts.host) || is_name(parts.host);
 }
 
-bool names_this_machine(const http_request& request, std::span<const std::string> names) noexcept {
+bool is_for_this_server(const http_request& request, bool over_loopback, std::span<const std::string> names) noexcept {
+  if (!over_loopback && names.empty()) return true;
   const std::string_view field = effective_host(request);
   if (field.empty()) return true;
   std::string_view host = split(field).host;
@@ -87,12 +107,15 @@ bool names_this_machine(const http_request& request, std::span<const std::string
                      [&](const std::string& each) { return equal_ignoring_case(host, each); });
 }
 
+// The schemes are not compared: a proxy in front may speak TLS where this server does not.
 bool is_of_another_site(const http_request& request) noexcept {
+  if (request.count("origin") > 1 || request.count("sec-fetch-site") > 1) return true;  // no browser does that
   if (equal_ignoring_case(request.field_or_empty("sec-fetch-site"), "cross-site")) return true;
-  const auto origin = request.field("origin");
-  if (!origin) return false;
-  const std::size_t scheme = origin->find("://");
-  return scheme == std::string_view::npos || !equal_ignoring_case(origin->substr(scheme + 3), effective_host(request));
+  const auto field = request.field("origin");
+  if (!field) return false;
+  const auto origin = origin_of(*field);
+  return !origin || !equal_ignoring_case(without_default_port(origin->authority, origin->scheme),
+                                         without_default_port(effective_host(request), origin->scheme));
 }
 
 }  // namespace slabbuf::examples

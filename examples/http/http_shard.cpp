@@ -5,8 +5,11 @@
 #include "http/http_connection.hpp"
 
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
 #include <asio/post.hpp>
 
+#include <array>
+#include <cstddef>
 #include <new>
 #include <system_error>
 #include <utility>
@@ -20,6 +23,16 @@ using namespace std::chrono_literals;
 // be on their way.
 constexpr std::chrono::milliseconds drain_quiet = 250ms;
 
+// As far as that goes without waiting: the answer fits into the socket, and a request that is there already is taken
+// out, as bytes that nobody reads would make a reset of the end.
+void turn_away(tcp_socket& peer) noexcept {
+  std::array<std::byte, 16 << 10> unseen;  // NOLINT: nobody reads it
+  const int descriptor = peer.native_handle();
+  static_cast<void>(
+      ::send(descriptor, unavailable_answer.data(), unavailable_answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
+  static_cast<void>(::recv(descriptor, unseen.data(), unseen.size(), MSG_TRUNC | MSG_DONTWAIT));
+}
+
 }  // namespace
 
 http_shard::http_shard(const http_shared& shared, const http_server::handler_factory& make_handler)
@@ -27,13 +40,13 @@ http_shard::http_shard(const http_shared& shared, const http_server::handler_fac
       handler_(make_handler(context_)),
       plain_(context_, handlers_,
              [this](tcp_socket peer) {
-               admit(std::move(peer), [this](tcp_connection socket) {
+               admit(std::move(peer), true, [this](tcp_connection socket) {
                  using connection = http_connection<tcp_connection>;
                  connection::start(std::make_unique<connection>(*this, std::move(socket)));
                });
              }),
       tls_(context_, handlers_, [this](tcp_socket peer) {
-        admit(std::move(peer), [this](tcp_connection socket) {
+        admit(std::move(peer), false, [this](tcp_connection socket) {
           tls_socket stream(std::move(socket), shared_.options.tls_context->current().get(), shared_.buffers);
           http_connection<tls_socket>::start(std::make_unique<http_connection<tls_socket>>(*this, std::move(stream)));
         });
@@ -69,12 +82,14 @@ void http_shard::drain() {
 }
 
 template <class Begin>
-void http_shard::admit(tcp_socket peer, Begin begin) {
+void http_shard::admit(tcp_socket peer, bool plain, Begin begin) {
   counters_.accepted.add();
   // Shards that look at once let in as many more at most.
   if (shared_.connections.load(std::memory_order_relaxed) >= shared_.options.limits.connections_max) {
     counters_.refused.add();
-    return refusals_.add(shared_.options.limits.connections_max);
+    refusals_.add(shared_.options.limits.connections_max);
+    if (plain) turn_away(peer);
+    return;
   }
   asio::error_code ignored;  // the peer may have gone already; the first read will say so
   peer.set_option(asio::ip::tcp::no_delay(true), ignored);

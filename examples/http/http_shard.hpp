@@ -75,7 +75,7 @@ class http_shard {
                                            asio::io_context::executor_type>;
 
   template <class Begin>
-  void admit(tcp_socket peer, Begin begin);
+  void admit(tcp_socket peer, bool plain, Begin begin);
   void start_draining();
   void end_draining();
   void abort_all();

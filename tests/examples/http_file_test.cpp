@@ -229,5 +229,47 @@ TEST(HttpFile, ThatIsNotInMemoryKeepsNobodyElseWaiting) {
   serving.join();
 }
 
+// In memory whenever it is asked for, which it remembers nothing of; notes where it was asked for.
+class watched_file final : public http_file {
+ public:
+  watched_file(unique_descriptor descriptor, std::uint64_t size) : http_file(std::move(descriptor), size) {}
+
+  // Probes at other places than those where a part is looked for that begins where parts do.
+  int probes_between() const { return probes_between_.load(); }
+
+ private:
+  std::ptrdiff_t read_without_waiting(std::span<std::byte> into, std::uint64_t offset) const noexcept override {
+    constexpr std::uint64_t every = std::uint64_t{512} << 10;
+    if (offset % every != 0 && (offset + 1) % every != 0) ++probes_between_;
+    return static_cast<std::ptrdiff_t>(into.size());
+  }
+  std::uint32_t now_ms() const noexcept override { return now_.fetch_add(1000); }
+
+  mutable std::atomic<int> probes_between_{0};
+  mutable std::atomic<std::uint32_t> now_{1000};
+};
+
+// Minutes may pass while a slow peer takes its part.
+TEST(HttpFile, IsLookedForAgainWhenThePeerHasMadeRoom) {
+  const support::temporary_files files;
+  const std::string content(64 << 20, 'x');  // more than any socket takes
+  const auto file = std::make_shared<const watched_file>(opened(files.write("file", content)), content.size());
+  concurrent_pool pool;
+  blocking_threads threads;
+  http_options options;
+  options.plain.emplace(asio::ip::address_v4::loopback(), std::uint16_t{0});
+  http_server server(options, pool, threads,
+                     [&](asio::io_context&) { return std::make_unique<one_file>(file, content.size()); });
+  server.start();
+  std::thread serving([&] { server.run(); });
+  {
+    support::http_client client(*server.plain_endpoint());
+    EXPECT_TRUE(client.ask("GET /").body == content);
+  }
+  server.drain();
+  serving.join();
+  EXPECT_GT(file->probes_between(), 0);
+}
+
 }  // namespace
 }  // namespace slabbuf::examples

@@ -245,6 +245,17 @@ auto async_send_file(Stream& stream, Pool& pool, int descriptor, std::uint64_t o
       detail::initiate_send_file_blocks(), token, &stream, &pool, detail::file_part{descriptor, offset, count});
 }
 
+/// Sends what a non-blocking socket takes now of those bytes, without waiting for it: for a program that looks whether
+/// they are in memory before each step, as a slow peer may take minutes between two. For the disk it waits. Returns the
+/// bytes taken. Errors, with 0: would_block; eof when the file has no more; what reading the file or writing to the
+/// socket says (EINVAL for files that sendfile(2) cannot send). No SIGPIPE.
+template <detail::stream_socket Socket>
+std::size_t send_file_some(Socket& socket, int descriptor, std::uint64_t offset, std::size_t count,
+                           asio::error_code& ec) noexcept {
+  ec.clear();
+  return count != 0 ? detail::send_file_now(socket.native_handle(), descriptor, offset, count, ec) : 0;
+}
+
 /// Another name for async_send_file().
 template <class Stream, buffer_pool Pool, class Token>
 auto send_file(Stream& stream, Pool& pool, int descriptor, std::uint64_t offset, std::size_t count, Token&& token) {
