@@ -5,6 +5,7 @@
 #include "files/mime_types.hpp"
 #include "files/request_path.hpp"
 #include "http/blocking_threads.hpp"
+#include "http/http_host.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -150,7 +151,9 @@ void file_handler::on_opened(http_exchange_ptr exchange, opened file, opened zip
   if (file->is_directory()) {
     if (slash)
       return answer_directory(std::move(exchange), shared_.root, std::move(file), path_, shared_.limits.writable);
-    exchange->response().add("Location", fmt::format("/{}/", encode_path(path_)));
+    const std::string_view target = without_origin(exchange->request().target());
+    const std::string_view query = target.substr(std::min(target.find('?'), target.size()));
+    exchange->response().add("Location", fmt::format("/{}/{}", encode_path(path_), query));
     return http_exchange::respond(std::move(exchange), 301, "this is a directory");
   }
   if (slash) return refuse(std::move(exchange), ENOTDIR);
@@ -174,8 +177,7 @@ void file_handler::remove(http_exchange_ptr exchange) {
         try {
           return store.remove(path, conditions);
         } catch (const std::system_error& fault) {
-          spdlog::error("a file cannot be removed: {}", fault.what());
-          return upload_result{500, "the file cannot be removed", {}};
+          return result_of(fault);
         }
       },
       [exchange = std::move(exchange)](const std::exception_ptr& fault, const upload_result& result) mutable {

@@ -30,10 +30,11 @@ std::string random_name() {
   return fmt::format("{}{:016x}", prefix, number);
 }
 
-void sync_descriptor(int descriptor) {
+bool sync_descriptor(int descriptor) noexcept {
   while (::fsync(descriptor) != 0) {
-    if (errno != EINTR) fail("fsync");
+    if (errno != EINTR) return false;
   }
+  return true;
 }
 
 // Whoever writes a temporary has it locked.
@@ -84,12 +85,14 @@ void temporary_file::append(std::span<const std::byte> bytes) {
   }
 }
 
-void temporary_file::sync() { sync_descriptor(file_.get()); }
+void temporary_file::sync() {
+  if (!sync_descriptor(file_.get())) fail("fsync");
+}
 
-void temporary_file::commit(const std::string& name) {
+bool temporary_file::commit(const std::string& name) {
   if (::renameat(directory_.get(), name_.c_str(), directory_.get(), name.c_str()) != 0) fail("cannot rename");
   name_.clear();
-  sync_descriptor(directory_.get());
+  return sync_descriptor(directory_.get());
 }
 
 void temporary_file::remove() noexcept {

@@ -45,8 +45,8 @@ class temporary_file {
   /// Brings the bytes to the disk.
   void sync();
   /// Makes it `name` of the directory, whatever that was, and brings that to the disk. After sync(). Throws
-  /// std::system_error.
-  void commit(const std::string& name);
+  /// std::system_error: then it is not. False when it is, but the disk may not know.
+  bool commit(const std::string& name);
 
  private:
   void remove() noexcept;

@@ -7,29 +7,12 @@
 #include <spdlog/spdlog.h>
 #include <asio/error.hpp>
 
-#include <cerrno>
 #include <exception>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
 
 namespace slabbuf::examples {
-namespace {
-
-upload_result result_of(const std::system_error& fault) {
-  switch (fault.code().value()) {
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG: return {507, "there is no room for it", {}};
-    case EACCES:
-    case EPERM:
-    case EROFS: return {403, "this cannot be written", {}};
-    default: spdlog::error("an upload failed: {}", fault.what()); return {500, "the upload could not be kept", {}};
-  }
-}
-
-}  // namespace
-
 void receive_upload(http_exchange_ptr exchange, upload_store& store, const upload_limits& limits,
                     const std::string& path) {
   std::unique_ptr<upload> made(new upload(store, limits, path, *exchange));
@@ -68,6 +51,7 @@ upload_result upload::parse(const http_request& request) {
   }
   const auto field = request.field("content-range");
   if (!field) return {};
+  if (request.count("content-range") > 1) return {400, "more than one line of Content-Range is not taken", {}};
   range_ = parse_content_range(*field);
   if (!range_) return {400, "this is no Content-Range", {}};
   if (range_->total > limits_.bytes_max) return {413, "uploads this large are not accepted", {}};
@@ -119,7 +103,8 @@ void upload::on_body(http_exchange_ptr exchange, asio::error_code ec, buffer pie
       },
       [this, ec, exchange = std::move(exchange)](const std::exception_ptr& fault, const upload_result& result) mutable {
         // The connection is of no use any more.
-        if (ec && ec != asio::error::timed_out && ec != asio::error::message_size) return;
+        if (ec && ec != asio::error::timed_out && ec != asio::error::message_size && ec != asio::error::no_buffer_space)
+          return;
         if (fault) return http_exchange::respond(std::move(exchange), fault);
         if (result.status != 0) return answer(std::move(exchange), *this, result);
         http_exchange::read_body(std::move(exchange));
@@ -138,6 +123,7 @@ upload_result upload::on_error(asio::error_code ec) {
   }
   partial_.reset();
   if (ec == asio::error::timed_out) return {408, "the body did not come in time", {}};
+  if (ec == asio::error::no_buffer_space) return {503, "there was no memory for the body", {}};
   return {400, "the body is not what HTTP says it should be", {}};
 }
 
@@ -175,7 +161,8 @@ void upload::answer(http_exchange_ptr exchange, upload& self, const upload_resul
   http_response& answer = exchange->response();
   // Where it can go on; not of a path at which there can be no file.
   const bool at_another_offset = result.status == 409 && !self.name_.empty();
-  const bool says_offset = self.range_ && (result.status == 202 || result.status == 408 || at_another_offset);
+  const bool kept = result.status == 202 || result.status == 408 || result.status == 503;
+  const bool says_offset = self.range_ && (kept || at_another_offset);
   if (says_offset) answer.add("Upload-Offset", fmt::format_int(self.offset_).c_str());
   if (!result.tag.empty()) answer.add("ETag", result.tag);
   if (result.status >= 400) return http_exchange::respond(std::move(exchange), result.status, result.why);

@@ -6,6 +6,7 @@
 #include "http/http_date.hpp"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,11 +29,29 @@ upload_result refused(int error) {
     case ENOENT:
     case ENOTDIR: return {409, "there is no such directory", {}};
     case ENAMETOOLONG: return {414, "a name is too long", {}};
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM: return {503, "the server is short of descriptors", {}};
     default: return {403, "this cannot be written", {}};
   }
 }
 
 }  // namespace
+
+upload_result result_of(const std::system_error& fault) {
+  switch (fault.code().value()) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return {507, "there is no room for it", {}};
+    case EACCES:
+    case EPERM:
+    case EROFS: return {403, "this cannot be written", {}};
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM: return {503, "the server is short of descriptors", {}};
+    default: spdlog::error("a file could not be changed: {}", fault.what()); return {500, "it could not be kept", {}};
+  }
+}
 
 upload_conditions upload_conditions::of(const http_request& request) {
   std::string room;
@@ -60,9 +79,19 @@ upload_result upload_store::find_place(const std::string& path, place& found) co
 
 namespace {
 
+// Whether there is one. Throws std::system_error where that cannot be known: "no" would let a condition hold.
 bool find_status(const root_directory& root, const std::string& path, struct ::stat& status) {
   const unique_descriptor file = root.open(path.c_str(), O_PATH);
-  return file && ::fstat(file.get(), &status) == 0;
+  if (file && ::fstat(file.get(), &status) == 0) return true;
+  switch (errno) {
+    case ENOENT:
+    case ENOTDIR:
+    case ELOOP:
+    case EXDEV:  // out of the root: nobody is told of it
+    case EACCES:
+    case ENAMETOOLONG: return false;  // with ".gz" behind it
+    default: throw std::system_error(errno, std::system_category(), "cannot look for a file");
+  }
 }
 
 // What the path may be called by those who have got it: as it is and, where there is one, in its compressed form.
@@ -112,8 +141,8 @@ upload_result upload_store::commit(temporary_file& file, const std::string& path
   struct ::stat status {};
   const bool existed = ::fstatat(file.directory(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
   if (existed && S_ISDIR(status.st_mode)) return {409, "this is a directory", {}};
-  file.commit(name);
   upload_result done{existed ? 204 : 201, {}, {}};
+  if (!file.commit(name)) done = {500, "the file is in place, but it is not known to be on the disk", {}};
   if (::fstat(file.descriptor(), &status) == 0) done.tag = entity_tag(file_identity::of(status));
   return done;
 }
@@ -132,7 +161,8 @@ upload_result upload_store::remove(const std::string& path, const upload_conditi
     if (errno == EACCES || errno == EPERM || errno == EROFS) return {403, "this cannot be removed", {}};
     throw std::system_error(errno, std::system_category(), "cannot remove");
   }
-  if (::fsync(found.directory.get()) != 0) throw std::system_error(errno, std::system_category(), "fsync");
+  if (::fsync(found.directory.get()) != 0)
+    return {500, "the file is gone, but that is not known to be on the disk", {}};
   return {204, {}, {}};
 }
 

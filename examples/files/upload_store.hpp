@@ -20,6 +20,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace slabbuf::examples {
@@ -40,14 +41,18 @@ struct upload_result {
   std::string tag;  // of the new file
 };
 
+/// What a failure of the system is answered: 507 for a full disk, 503 for want of descriptors or memory, 403, or 500
+/// and the log says more.
+upload_result result_of(const std::system_error& fault);
+
 /// What has arrived of an upload.
 struct partial_upload {
   temporary_file file;
   sha256_hash hash;
 };
 
-/// Whose parts belong together: those that say what the whole will be, or that say nothing and come from one address.
-/// Two clients that send to the same path share nothing unless they send the same.
+/// Whose parts belong together: those that say what the whole will be (Repr-Digest), or that say nothing and come from
+/// one address. Clients that come through one proxy have one address: only a digest tells them apart for certain.
 struct upload_key {
   std::string path;
   std::uint64_t total = 0;
@@ -69,15 +74,16 @@ class upload_store {
   };
   upload_result find_place(const std::string& path, place& found) const;
 
-  /// 0, or 412.
+  /// 0, or 412. Throws std::system_error when it cannot be known.
   int check(const std::string& path, const upload_conditions& conditions) const;
 
-  /// Makes it the file of this path: 201 or 204; 412 when that is not what the conditions say any more. Throws
-  /// std::system_error.
+  /// Makes it the file of this path: 201 or 204; 412 when that is not what the conditions say any more; 500 when it is
+  /// in place, but not known to be on the disk. Throws std::system_error: then it is not.
   upload_result commit(temporary_file& file, const std::string& path, const std::string& name,
                        const upload_conditions& conditions);
 
-  /// 204, 404, 409, 412. Throws std::system_error.
+  /// 204, 404, 409, 412; 500 when it is gone, but not known to be on the disk. Throws std::system_error: then it is
+  /// not.
   upload_result remove(const std::string& path, const upload_conditions& conditions);
 
   /// Keeps what has arrived of an upload; the one that was used least recently goes when there are too many.
