@@ -3,6 +3,7 @@
 
 #include "files/directory_stream.hpp"
 #include "files/temporary_file.hpp"
+#include "http/http_date.hpp"
 
 #include <fcntl.h>
 #include <fmt/chrono.h>
@@ -13,15 +14,16 @@
 #include <cerrno>
 #include <system_error>
 #include <tuple>
+#include <utility>
 
 namespace slabbuf::examples {
 
-std::vector<directory_entry> read_directory(const root_directory& root, const std::string& path, int descriptor,
-                                            bool& cut) {
+std::pmr::vector<directory_entry> read_directory(const root_directory& root, const std::string& path, int descriptor,
+                                                 std::pmr::memory_resource& memory, bool& cut) {
   // The stream has a position of its own.
   const directory_stream stream = read_entries(::openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (stream == nullptr) throw std::system_error(errno, std::system_category(), "cannot read a directory");
-  std::vector<directory_entry> entries;
+  std::pmr::vector<directory_entry> entries(&memory);
   cut = false;
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this stream
   while (const ::dirent* const each = ::readdir(stream.get())) {
@@ -39,8 +41,8 @@ std::vector<directory_entry> read_directory(const root_directory& root, const st
       cut = true;
       break;
     }
-    entries.push_back({std::string(name), S_ISDIR(status.st_mode), static_cast<std::uint64_t>(status.st_size),
-                       static_cast<std::int64_t>(status.st_mtim.tv_sec)});
+    entries.push_back({std::pmr::string(name, &memory), S_ISDIR(status.st_mode),
+                       static_cast<std::uint64_t>(status.st_size), static_cast<std::int64_t>(status.st_mtim.tv_sec)});
   }
   std::sort(entries.begin(), entries.end(), [](const directory_entry& left, const directory_entry& right) {
     return std::tie(right.is_directory, left.name) < std::tie(left.is_directory, right.name);
@@ -48,19 +50,22 @@ std::vector<directory_entry> read_directory(const root_directory& root, const st
   return entries;
 }
 
-std::string directory_json(const directory_listing& listing) {
-  nlohmann::ordered_json document{{"path", listing.path},
-                                  {"writable", listing.writable},
-                                  {"cut", listing.cut},
-                                  {"entries", nlohmann::json::array()}};
+void directory_json(const directory_listing& listing, const text_sink& put) {
+  const auto text_of = [](const nlohmann::ordered_json& value) {
+    return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  };
+  const std::string head = text_of({{"path", listing.path}, {"writable", listing.writable}, {"cut", listing.cut}});
+  put(std::string_view(head).substr(0, head.size() - 1));
+  put(",\"entries\":[");
+  const char* comma = "";
   for (const directory_entry& each : listing.entries) {
-    document["entries"].push_back(nlohmann::ordered_json{
-        {"name", each.name},
-        {"type", each.is_directory ? "directory" : "file"},
-        {"bytes", each.is_directory ? 0 : each.bytes},
-        {"modified", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(each.modified_s)))}});
+    put(std::exchange(comma, ","));
+    put(text_of({{"name", std::string_view(each.name)},
+                 {"type", each.is_directory ? "directory" : "file"},
+                 {"bytes", each.is_directory ? 0 : each.bytes},
+                 {"modified", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", utc_of(each.modified_s))}}));
   }
-  return document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  put("]}\n");
 }
 
 }  // namespace slabbuf::examples

@@ -6,33 +6,27 @@
 #include "files/request_path.hpp"
 #include "http/digest.hpp"
 #include "http/escape.hpp"
+#include "http/http_date.hpp"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <array>
-#include <ctime>
+#include <cstddef>
 #include <span>
-#include <utility>
+#include <string>
 
 namespace slabbuf::examples {
 namespace {
 
-using replacement = std::pair<std::string_view, std::string_view>;
-
-// `page` with each {{name}} replaced; what is put in is not looked at again.
-template <std::size_t count>
-std::string filled(std::string_view page, const std::array<replacement, count>& values) {
-  std::string text;
+// Puts `page` with each {{name}} replaced by what `put_value(name)` puts, which is not looked at again.
+template <class PutValue>
+void fill(std::string_view page, const text_sink& put, PutValue put_value) {
   for (;;) {
     const std::size_t open = page.find("{{");
-    text += page.substr(0, open);
-    if (open == std::string_view::npos) return text;
+    put(page.substr(0, open));
+    if (open == std::string_view::npos) return;
     const std::size_t close = page.find("}}", open);
-    const std::string_view name = page.substr(open + 2, close - open - 2);
-    for (const auto& [key, value] : values) {
-      if (key == name) text += value;
-    }
+    put_value(page.substr(open + 2, close - open - 2));
     page.remove_prefix(close + 2);
   }
 }
@@ -55,9 +49,6 @@ std::string crumbs(std::string_view path) {
 std::string row(const directory_entry& entry) {
   const std::string name = escape_html(entry.name);
   const char* const slash = entry.is_directory ? "/" : "";
-  const std::time_t modified = entry.modified_s;
-  std::tm utc{};
-  ::gmtime_r(&modified, &utc);
   // "./" keeps a name with a colon from being a scheme.
   return fmt::format(
       "<tr class=\"{}\" data-name=\"{}\" data-directory=\"{}\" data-bytes=\"{}\" data-modified=\"{}\">"
@@ -65,7 +56,7 @@ std::string row(const directory_entry& entry) {
       "<td class=\"number modified\">{:%Y-%m-%d %H:%M}</td><td class=\"action\"></td></tr>\n",
       entry.is_directory ? "directory" : "file", name, entry.is_directory ? 1 : 0, entry.is_directory ? 0 : entry.bytes,
       entry.modified_s, escape_html(encode_path(entry.name)), slash, name, slash,
-      entry.is_directory ? "\u2013" : format_size(entry.bytes), utc);
+      entry.is_directory ? "\u2013" : format_size(entry.bytes), utc_of(entry.modified_s));
 }
 
 std::string summary(const directory_listing& listing) {
@@ -79,6 +70,15 @@ std::string summary(const directory_listing& listing) {
                      files == 1 ? "file" : "files", format_size(bytes));
 }
 
+void put_rows(const directory_listing& listing, const text_sink& put) {
+  if (listing.path != "/") {
+    put("<tr class=\"directory\"><td class=\"name\"><a href=\"../\">..</a></td><td class=\"number\">\u2013</td>"
+        "<td class=\"number modified\"></td><td class=\"action\"></td></tr>\n");
+  }
+  for (const directory_entry& each : listing.entries) put(row(each));
+  if (listing.entries.empty()) put("<tr class=\"empty\"><td colspan=\"4\">Nothing is here.</td></tr>\n");
+}
+
 std::string hash_source(std::string_view text) {
   sha256_hash hash;
   hash.update(std::as_bytes(std::span(text)));
@@ -90,29 +90,18 @@ std::string hash_source(std::string_view text) {
 
 }  // namespace
 
-std::string directory_page(const directory_listing& listing) {
-  std::string rows;
-  if (listing.path != "/") {
-    rows +=
-        "<tr class=\"directory\"><td class=\"name\"><a href=\"../\">..</a></td><td class=\"number\">\u2013</td>"
-        "<td class=\"number modified\"></td><td class=\"action\"></td></tr>\n";
-  }
-  for (const directory_entry& each : listing.entries) rows += row(each);
-  if (listing.entries.empty()) rows += "<tr class=\"empty\"><td colspan=\"4\">Nothing is here.</td></tr>\n";
-  const std::string note =
-      listing.cut ? fmt::format("<p class=\"note\">Only the first {} entries are shown.</p>\n", listing.entries.size())
-                  : std::string();
-  const std::string title = escape_html(listing.path);
-  const std::string links = crumbs(listing.path);
-  const std::string counts = summary(listing);
-  return filled(asset::directory_html, std::array<replacement, 8>{{{"title", title},
-                                                                   {"style", asset::directory_css},
-                                                                   {"writable", listing.writable ? "true" : "false"},
-                                                                   {"crumbs", links},
-                                                                   {"summary", counts},
-                                                                   {"rows", rows},
-                                                                   {"note", note},
-                                                                   {"script", asset::directory_js}}});
+void directory_page(const directory_listing& listing, const text_sink& put) {
+  fill(asset::directory_html, put, [&](std::string_view name) {
+    if (name == "title") put(escape_html(listing.path));
+    if (name == "style") put(asset::directory_css);
+    if (name == "writable") put(listing.writable ? "true" : "false");
+    if (name == "crumbs") put(crumbs(listing.path));
+    if (name == "summary") put(summary(listing));
+    if (name == "rows") put_rows(listing, put);
+    if (name == "note" && listing.cut)
+      put(fmt::format("<p class=\"note\">Only the first {} entries are shown.</p>\n", listing.entries.size()));
+    if (name == "script") put(asset::directory_js);
+  });
 }
 
 std::string_view directory_page_policy() {

@@ -5,13 +5,12 @@
 
 #include "files/directory_listing.hpp"
 
-#include <string>
 #include <string_view>
 
 namespace slabbuf::examples {
 
 /// The whole document. Names are escaped, whatever bytes they have.
-std::string directory_page(const directory_listing& listing);
+void directory_page(const directory_listing& listing, const text_sink& put);
 
 /// The Content-Security-Policy it needs: its own script and style, by their digests, and requests to its own server.
 std::string_view directory_page_policy();

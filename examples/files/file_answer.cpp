@@ -7,6 +7,8 @@
 #include "files/preconditions.hpp"
 #include "http/blocking_threads.hpp"
 
+#include <slabbuf/pool/pmr_resource.hpp>
+
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -65,7 +67,9 @@ std::string_view tag_of(const open_file& file, const representation& is) noexcep
 void answer_content(http_exchange_ptr exchange, std::shared_ptr<const open_file> file, const representation& is) {
   http_response& answer = exchange->response();
   const http_request& request = exchange->request();
-  const auto range = request.method() == http_method::get ? request.field("range") : std::nullopt;
+  // More than one line of it means nothing (RFC 9110, 14.2): then all of the file is sent.
+  const bool may_ask = request.method() == http_method::get && request.count("range") == 1;
+  const auto range = may_ask ? request.field("range") : std::nullopt;
   if (range && range_applies(request, {tag_of(*file, is), file->modified()})) {
     const byte_ranges asked = parse_ranges(*range, file->size());
     if (asked.what == byte_ranges::kind::some) {
@@ -74,7 +78,10 @@ void answer_content(http_exchange_ptr exchange, std::shared_ptr<const open_file>
       return http_exchange::respond(std::move(exchange));
     }
     if (asked.what == byte_ranges::kind::unsatisfiable) {
+      // Digest and date are the file's, which is not what is sent.
+      answer.fields.clear();
       fmt::format_to(fmt::appender(answer.fields), FMT_STRING("Content-Range: bytes */{}\r\n"), file->size());
+      answer.add("Accept-Ranges", "bytes");
       return http_exchange::respond(std::move(exchange), 416, "no byte of these ranges is in the file");
     }
   }
@@ -96,6 +103,34 @@ bool wants_sha256(std::string_view field) noexcept {
   }
   return false;
 }
+
+// A text of many pieces in blocks of a pool, each full but the last one. Throws std::bad_alloc as soon as there is no
+// room for more.
+class pooled_text {
+ public:
+  explicit pooled_text(concurrent_pool& pool) noexcept : pool_(pool) {}
+
+  void add(std::string_view piece) {
+    if (pending_.size() + piece.size() > block_bytes) flush();
+    pending_.append(piece);
+  }
+  buffer_chain take() {
+    flush();
+    return std::move(blocks_);
+  }
+
+ private:
+  static constexpr std::size_t block_bytes = std::size_t{16} << 10;
+
+  void flush() {
+    blocks_.append_copy(pool_, std::as_bytes(std::span(pending_.data(), pending_.size())));
+    pending_.clear();
+  }
+
+  concurrent_pool& pool_;
+  buffer_chain blocks_;
+  fmt::basic_memory_buffer<char, block_bytes> pending_;
+};
 
 // Answers when the digest is there, or is not to be had.
 class digest_answer final : public digest_waiter {
@@ -149,8 +184,7 @@ void answer_directory(http_exchange_ptr exchange, const root_directory& root,
   // Whoever takes anything gets the page.
   std::string room;
   const std::string_view accepted = exchange->request().list("accept", room).value_or(std::string_view());
-  const bool json = accepted.find("application/json") != std::string_view::npos &&
-                    accepted.find("text/html") == std::string_view::npos;
+  const bool json = media_weight(accepted, "application/json") > media_weight(accepted, "text/html");
   http_response& answer = exchange->response();
   answer.add("Vary", "Accept");
   answer.add("Cache-Control", "no-cache");
@@ -173,10 +207,15 @@ void answer_directory(http_exchange_ptr exchange, const root_directory& root,
       [&root, &pool, directory = std::move(directory), path = std::move(path), writable, json] {
         listed result;
         try {
-          directory_listing listing{"/" + path, writable, {}, false};
-          listing.entries = read_directory(root, path, directory->descriptor(), listing.cut);
-          const std::string text = json ? directory_json(listing) : directory_page(listing);
-          result.blocks.append_copy(pool, std::as_bytes(std::span(text)));
+          // Of the budget, the names as well as the text.
+          pmr_resource memory(pool);
+          bool cut = false;
+          auto entries = read_directory(root, path, directory->descriptor(), memory, cut);
+          const directory_listing listing{"/" + path, writable, std::move(entries), cut};
+          pooled_text text(pool);
+          const text_sink put = [&](std::string_view piece) { text.add(piece); };
+          json ? directory_json(listing, put) : directory_page(listing, put);
+          result.blocks = text.take();
         } catch (const std::bad_alloc&) {
           result.status = 503;
         } catch (const std::exception& fault) {

@@ -88,15 +88,23 @@ std::optional<std::time_t> checked(std::tm when) noexcept {
 
 }  // namespace
 
-http_date format_http_date(std::time_t time) noexcept {
+std::tm utc_of(std::time_t time) noexcept {
+  constexpr std::time_t first = -62'167'219'200;  // of the year 0
+  constexpr std::time_t last = 253'402'300'799;   // of 9999
+  time = std::clamp(time, first, last);
   std::tm when{};
   ::gmtime_r(&time, &when);
+  return when;
+}
+
+http_date format_http_date(std::time_t time) noexcept {
+  const std::tm when = utc_of(time);
   http_date text{'D', 'a', 'y', ',', ' ', '0', '0', ' ', 'M', 'o', 'n', ' ', '0', '0', '0',
                  '0', ' ', '0', '0', ':', '0', '0', ':', '0', '0', ' ', 'G', 'M', 'T'};
   days[static_cast<std::size_t>(when.tm_wday)].copy(text.data(), 3);
   put_digits(text.data() + 5, when.tm_mday, 2);
   months[static_cast<std::size_t>(when.tm_mon)].copy(text.data() + 8, 3);
-  put_digits(text.data() + 12, std::clamp(when.tm_year + 1900, 0, 9999), 4);
+  put_digits(text.data() + 12, when.tm_year + 1900, 4);
   put_digits(text.data() + 17, when.tm_hour, 2);
   put_digits(text.data() + 20, when.tm_min, 2);
   put_digits(text.data() + 23, when.tm_sec, 2);

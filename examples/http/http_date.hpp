@@ -10,8 +10,12 @@
 
 namespace slabbuf::examples {
 
-/// "Sun, 06 Nov 1994 08:49:37 GMT": always 29 letters. Years 0 to 9999; others become one of them.
+/// "Sun, 06 Nov 1994 08:49:37 GMT": always 29 letters. The time as utc_of() has it.
 using http_date = std::array<char, 29>;
+
+/// The day and the time of day, in the years 0 to 9999; another time becomes the first or the last of them.
+std::tm utc_of(std::time_t time) noexcept;
+
 http_date format_http_date(std::time_t time) noexcept;
 
 inline std::string_view text_of(const http_date& date) noexcept { return {date.data(), date.size()}; }

@@ -58,17 +58,30 @@ std::string_view next_between_commas(std::string_view& list, bool escapes) noexc
   return member;
 }
 
-// Of "gzip; q=0.5": whether it is not 0. What is no weight is none.
-bool has_weight(std::string_view member) noexcept {
-  while (!member.empty()) {
-    const std::size_t end = member.find(';');
-    const std::string_view parameter = trimmed(member.substr(0, end));
-    if (equal_ignoring_case(parameter.substr(0, 2), "q="))
-      return parameter.find_first_of("123456789", 2) != std::string_view::npos;
-    member.remove_prefix(end == std::string_view::npos ? member.size() : end + 1);
+// "0.5", in thousandths (RFC 9110, 12.4.2). What is no weight is 0.
+unsigned thousandths(std::string_view weight) noexcept {
+  if (weight.substr(0, 1) == "1") return 1000;
+  unsigned value = 0;
+  unsigned unit = 100;
+  for (std::size_t at = 2; at < weight.size() && unit != 0; ++at, unit /= 10) {
+    if (weight[at] >= '0' && weight[at] <= '9') value += static_cast<unsigned>(weight[at] - '0') * unit;
   }
-  return true;
+  return value;
 }
+
+// A member of a list of what is accepted: "gzip; q=0.5". Without a weight it is 1.
+struct weighted {
+  std::string_view name;
+  unsigned weight = 1000;
+
+  explicit weighted(std::string_view member) noexcept : name(trimmed(member.substr(0, member.find(';')))) {
+    for (std::size_t end = member.find(';'); end != std::string_view::npos; end = member.find(';')) {
+      member.remove_prefix(end + 1);
+      const std::string_view parameter = trimmed(member.substr(0, member.find(';')));
+      if (equal_ignoring_case(parameter.substr(0, 2), "q=")) weight = thousandths(parameter.substr(2));
+    }
+  }
+};
 
 }  // namespace
 
@@ -79,15 +92,36 @@ std::string_view next_tag(std::string_view& list) noexcept { return next_between
 bool accepts_coding(std::string_view list, std::string_view coding) noexcept {
   bool any = false;
   while (!list.empty()) {
-    const std::string_view member = next_member(list);
-    const std::size_t end = member.find(';');
-    const std::string_view name = trimmed(member.substr(0, end));
-    const bool accepted = end == std::string_view::npos || has_weight(member.substr(end + 1));
+    const weighted member(next_member(list));
+    const bool accepted = member.weight != 0;
     // RFC 9110, 8.4.1.3: x-gzip is gzip.
-    if (equal_ignoring_case(name, coding) || (coding == "gzip" && equal_ignoring_case(name, "x-gzip"))) return accepted;
-    if (name == "*") any = accepted;
+    if (equal_ignoring_case(member.name, coding) || (coding == "gzip" && equal_ignoring_case(member.name, "x-gzip")))
+      return accepted;
+    if (member.name == "*") any = accepted;
   }
   return any;
+}
+
+unsigned media_weight(std::string_view list, std::string_view type) noexcept {
+  const std::string_view kind = type.substr(0, type.find('/') + 1);
+  unsigned found = 0;
+  int closeness = 0;  // of what has been found: 1 for "*/*", 2 for "type/*", 3
+  while (!list.empty()) {
+    const weighted member(next_member(list));
+    int close = 0;
+    if (equal_ignoring_case(member.name, type)) {
+      close = 3;
+    } else if (member.name.size() == kind.size() + 1 && member.name.back() == '*' &&
+               equal_ignoring_case(member.name.substr(0, kind.size()), kind)) {
+      close = 2;
+    } else if (member.name == "*/*") {
+      close = 1;
+    }
+    if (close <= closeness) continue;
+    closeness = close;
+    found = member.weight != 0 && close == 3 ? member.weight + 1 : member.weight;
+  }
+  return found;
 }
 
 std::optional<std::string_view> http_request::field(std::string_view name) const noexcept {

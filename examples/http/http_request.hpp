@@ -93,6 +93,10 @@ std::string_view next_member(std::string_view& list) noexcept;
 /// The same of a list of entity tags, where a backslash is a letter like others (RFC 9110, 8.8.3).
 std::string_view next_tag(std::string_view& list) noexcept;
 
+/// How much an Accept list wants this type, in thousandths, 0 for not at all: what is said of it, or of "type/*", or of
+/// "*/*" (RFC 9110, 12.5.1). Named itself, it counts one more, so that it comes before what is only not refused.
+unsigned media_weight(std::string_view list, std::string_view type) noexcept;
+
 /// Whether an Accept-Encoding list takes this coding (RFC 9110, 12.5.3): what is said of it, or else of "*".
 bool accepts_coding(std::string_view list, std::string_view coding) noexcept;
 

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <memory_resource>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,13 +23,18 @@ std::string_view between(std::string_view text, std::string_view open, std::stri
   return text.substr(first, text.find(close, first) - first);
 }
 
-directory_listing listing_of(std::vector<directory_entry> entries) {
+directory_listing listing_of(std::pmr::vector<directory_entry> entries) {
   return {"/a b/<c>/", false, std::move(entries), false};
 }
 
+std::string page_of(const directory_listing& listing) {
+  std::string page;
+  directory_page(listing, [&](std::string_view piece) { page += piece; });
+  return page;
+}
+
 TEST(DirectoryPage, HasALinkASizeAndADateForEachEntry) {
-  const std::string page =
-      directory_page(listing_of({{"below", true, 4096, 0}, {"file", false, 5'000'000, 1'700'000'000}}));
+  const std::string page = page_of(listing_of({{"below", true, 4096, 0}, {"file", false, 5'000'000, 1'700'000'000}}));
   EXPECT_TRUE(contains(page, "<a href=\"./below/\">below/</a>"));
   EXPECT_TRUE(contains(page,
                        "<a href=\"./file\">file</a></td><td class=\"number\">4.8 MiB</td>"
@@ -36,27 +42,27 @@ TEST(DirectoryPage, HasALinkASizeAndADateForEachEntry) {
   EXPECT_TRUE(contains(page, "1 directory, 1 file, 4.8 MiB"));
   EXPECT_TRUE(contains(page, "data-writable=\"false\""));
   EXPECT_FALSE(contains(page, "{{"));
-  EXPECT_TRUE(contains(directory_page({"/", true, {}, false}), "data-writable=\"true\""));
+  EXPECT_TRUE(contains(page_of({"/", true, {}, false}), "data-writable=\"true\""));
 }
 
 TEST(DirectoryPage, LeadsUpwardsButNotOutOfTheRoot) {
-  const std::string page = directory_page(listing_of({}));
+  const std::string page = page_of(listing_of({}));
   EXPECT_TRUE(contains(page, "<a href=\"../\">..</a>"));
   EXPECT_TRUE(contains(page, "<a href=\"/\">/</a>"));
   EXPECT_TRUE(contains(page, "<a href=\"/a%20b/\">a b</a>"));
   EXPECT_TRUE(contains(page, "&lt;c&gt;</a>"));
   EXPECT_TRUE(contains(page, "<title>/a b/&lt;c&gt;/</title>"));
   EXPECT_TRUE(contains(page, "Nothing is here."));
-  EXPECT_FALSE(contains(directory_page({"/", false, {}, false}), "\"../\""));
+  EXPECT_FALSE(contains(page_of({"/", false, {}, false}), "\"../\""));
 }
 
 TEST(DirectoryPage, NamesAreTextWhateverTheyContain) {
-  const std::string page = directory_page(listing_of({{"<script>alert(1)</script>", false, 1, 0},
-                                                      {"\" onclick=\"x", false, 1, 0},
-                                                      {"javascript:alert(1)", false, 1, 0},
-                                                      {"{{script}}", false, 1, 0},
-                                                      {"a?b#c%41", false, 1, 0},
-                                                      {"\xff\n", false, 1, 0}}));
+  const std::string page = page_of(listing_of({{"<script>alert(1)</script>", false, 1, 0},
+                                               {"\" onclick=\"x", false, 1, 0},
+                                               {"javascript:alert(1)", false, 1, 0},
+                                               {"{{script}}", false, 1, 0},
+                                               {"a?b#c%41", false, 1, 0},
+                                               {"\xff\n", false, 1, 0}}));
   EXPECT_FALSE(contains(page, "<script>alert"));
   EXPECT_TRUE(contains(page, "&lt;script&gt;alert(1)&lt;/script&gt;</a>"));
   EXPECT_FALSE(contains(page, "\" onclick"));
@@ -68,13 +74,13 @@ TEST(DirectoryPage, NamesAreTextWhateverTheyContain) {
 
 TEST(DirectoryPage, SaysThatItShowsNotAll) {
   directory_listing listing = listing_of({{"x", false, 1, 0}});
-  EXPECT_FALSE(contains(directory_page(listing), "Only the first"));
+  EXPECT_FALSE(contains(page_of(listing), "Only the first"));
   listing.cut = true;
-  EXPECT_TRUE(contains(directory_page(listing), "Only the first 1 entries are shown."));
+  EXPECT_TRUE(contains(page_of(listing), "Only the first 1 entries are shown."));
 }
 
 TEST(DirectoryPage, ItsPolicyAllowsItsOwnScriptAndStyleAndNoOther) {
-  const std::string page = directory_page(listing_of({}));
+  const std::string page = page_of(listing_of({}));
   const std::string policy(directory_page_policy());
   EXPECT_EQ(policy.find("default-src 'none'; "), 0U);
   EXPECT_FALSE(contains(policy, "unsafe"));

@@ -42,7 +42,7 @@
 
   // What the server has now takes the place of what it had.
   const refresh = async () => {
-    const answer = await fetch(location.pathname, { headers: { Accept: 'text/html' }, cache: 'no-store' });
+    const answer = await fetch('./', { headers: { Accept: 'text/html' }, cache: 'no-store' });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
     entries.replaceChildren(...fresh.getElementById('entries').children);
@@ -51,7 +51,8 @@
     show();
   };
 
-  const urlOf = (name) => location.pathname + encodeURIComponent(name);
+  // Relative: a path that begins with two slashes would be another server's.
+  const urlOf = (name) => new URL('./' + encodeURIComponent(name), location.href).href;
   const existing = (name) => rows().find((row) => row.dataset.name === name);
 
   const addDeleteButtons = () => {
