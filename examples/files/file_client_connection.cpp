@@ -32,7 +32,7 @@ std::string head_of(const client_request& request) {
                                  request.method, request.url.target, host_field(request.url));
   for (const auto& [name, value] : request.fields) head += fmt::format("{}: {}\r\n", name, value);
   if (request.method == "PUT") head += fmt::format("Content-Length: {}\r\n", request.body_bytes);
-  if (request.body_bytes != 0) head += "Expect: 100-continue\r\n";
+  if (request.body_bytes != 0 && request.asks_first) head += "Expect: 100-continue\r\n";
   return head + "\r\n";
 }
 
@@ -60,7 +60,7 @@ void client_connection::exchange(const client_request& request, client_exchange&
 void client_connection::begin() {
   ++exchange_number_;
   body_bytes_left_ = request_.body_bytes;
-  body_ = request_.body_bytes != 0 ? body_state::held_back : body_state::wanted;
+  body_ = request_.body_bytes != 0 && request_.asks_first ? body_state::held_back : body_state::wanted;
   sending_ = head_sent_ = false;
   parser_.expect(request_.method == "HEAD");
   moved_on();

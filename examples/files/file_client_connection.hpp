@@ -64,7 +64,8 @@ struct client_request {
   http_url url;
   std::string method;
   std::vector<std::pair<std::string, std::string>> fields;
-  std::uint64_t body_bytes = 0;  // with a body, Content-Length and Expect are added
+  std::uint64_t body_bytes = 0;  // with a body, Content-Length is added
+  bool asks_first = true;        // and Expect: the body waits for 100 Continue, or for a moment
 };
 
 /// How an exchange ended.

@@ -27,6 +27,21 @@ std::filesystem::path beside(const std::filesystem::path& target, const char* su
   return target.parent_path() / fmt::format(".{}{}", target.filename().string(), suffix);
 }
 
+// What is to be written. A link is followed, as whoever writes through it does; what is no file, a device say, would
+// not be written to but replaced.
+std::filesystem::path followed(const std::filesystem::path& target) {
+  std::error_code ec;
+  std::filesystem::path path = target;
+  if (std::filesystem::is_symlink(target, ec)) {
+    path = std::filesystem::weakly_canonical(target, ec);
+    if (ec) throw std::system_error(ec, "cannot write " + target.string());
+  }
+  const std::filesystem::file_status status = std::filesystem::status(path, ec);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument), target.string() + " is no file");
+  return path;
+}
+
 // A rename is on the disk when its directory is.
 void sync_directory_of(const std::filesystem::path& path) {
   const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
@@ -71,13 +86,20 @@ bool fits(const partial_note& note, int descriptor) {
 }  // namespace
 
 partial_file::partial_file(const std::filesystem::path& target)
-    : target_(target), path_(beside(target, ".part")), note_path_(beside(target, ".part.json")) {
+    : target_(followed(target)), path_(beside(target_, ".part")), note_path_(beside(target_, ".part.json")) {
   descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (descriptor_ < 0) throw_errno("cannot write " + path_.string());
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
     const int error = errno;
     ::close(descriptor_);
     throw std::system_error(error, std::system_category(), "another process downloads to " + path_.string());
+  }
+  // Nobody reads of it who may not read what it replaces.
+  struct ::stat replaced {};
+  if (::stat(target_.c_str(), &replaced) == 0 && ::fchmod(descriptor_, replaced.st_mode & 0777) != 0) {
+    const int error = errno;
+    ::close(descriptor_);
+    throw std::system_error(error, std::system_category(), "cannot write " + path_.string());
   }
 }
 

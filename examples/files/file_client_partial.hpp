@@ -30,7 +30,8 @@ struct partial_note {
 
 class partial_file {
  public:
-  /// Opens or makes it. Throws std::system_error, also when another process has it.
+  /// Opens or makes it, beside what a link names. Throws std::system_error, also when another process has it, or when
+  /// there is something at the target that is no file.
   explicit partial_file(const std::filesystem::path& target);
   partial_file(const partial_file&) = delete;
   partial_file& operator=(const partial_file&) = delete;

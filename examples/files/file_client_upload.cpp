@@ -100,7 +100,7 @@ void upload::send() {
   if (ended()) return;
   head_.reset();
   told_bytes_ = 0;
-  client_request request{url_, "PUT", {{"Repr-Digest", digest_field(digest_)}}, size_ - offset_};
+  client_request request{url_, "PUT", {{"Repr-Digest", digest_field(digest_)}}, size_ - offset_, asks_first_};
   if (asks_) {
     request.fields.emplace_back("Content-Range", fmt::format("bytes */{}", size_));
     request.body_bytes = 0;
@@ -162,6 +162,8 @@ void upload::on_answer(const response_head& head) {
     if (!head.find("upload-offset").empty()) return go_on_at(head);
     return end(refused);
   }
+  // A server, or a proxy in front of it, that cannot be asked (RFC 9110, 10.1.1).
+  if (head.status == 417 && std::exchange(asks_first_, false)) return send();
   // Others would have the method changed to GET.
   if (head.status == 307 || head.status == 308) {
     offset_ = 0;

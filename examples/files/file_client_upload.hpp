@@ -66,6 +66,7 @@ class upload final : public transfer, private client_exchange {
   sha256 digest_{};
   std::uint64_t hashed_bytes_ = 0;
   bool in_parts_ = true;               // the server may know Content-Range
+  bool asks_first_ = true;             // Expect: 100-continue
   bool asks_ = false;                  // how far it has got, instead of sending
   std::uint64_t offset_ = 0;           // of the next byte to send
   std::uint64_t confirmed_ = 0;        // the server has said it has so many

@@ -3,6 +3,7 @@
 #include "examples/file_client_fixture.hpp"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
@@ -357,6 +358,30 @@ TEST_F(FileClient, ADirectoryIsWrittenInto) {
   scripted_server server([](scripted_request& request) { request.answer("200 OK", {}, "x"); });
   EXPECT_EQ(run({"get", server.url("/a/the%20name?query"), files.path("")}).status, 0);
   EXPECT_EQ(files.read("the name"), "x");
+}
+
+TEST_F(FileClient, WritesThroughALinkAndAsWhoMayReadIt) {
+  const std::string content = random_content(1000);
+  scripted_server server([&](scripted_request& request) { request.answer("200 OK", "", content); });
+  files.write("real", "old");
+  std::filesystem::permissions(files.path("real"),
+                               std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  std::filesystem::create_symlink("real", files.path("target"));
+  expect_got(get(server.url()), content);
+  EXPECT_TRUE(std::filesystem::is_symlink(files.path("target")));
+  EXPECT_EQ(files.read("real") == content, true);
+  EXPECT_EQ(std::filesystem::status(files.path("real")).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+TEST_F(FileClient, ReplacesNothingThatIsNoFile) {
+  scripted_server server([&](scripted_request& request) { request.answer("200 OK", "", "text"); });
+  ASSERT_EQ(::mkfifo(files.path("target").c_str(), 0600), 0);
+  const outcome result = get(server.url());
+  EXPECT_NE(result.status, 0);
+  EXPECT_NE(result.errors.find("is no file"), std::string::npos) << result.errors;
+  EXPECT_TRUE(std::filesystem::is_fifo(files.path("target")));
+  EXPECT_FALSE(left_over());
 }
 
 }  // namespace

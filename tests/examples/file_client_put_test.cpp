@@ -226,5 +226,23 @@ TEST_F(FileClient, OnlyFilesArePut) {
   EXPECT_TRUE(server.requests().empty());
 }
 
+TEST_F(FileClient, AServerThatCannotBeAskedGetsTheBodyAtOnce) {
+  const std::string content = random_content(50'000);
+  files.write("source", content);
+  std::atomic<int> requests{0};
+  scripted_server server([&](scripted_request& request) {
+    if (++requests == 1) {
+      EXPECT_EQ(request.field("Expect"), "100-continue");
+      return request.answer("417 Expectation Failed", "Connection: close\r\n");
+    }
+    EXPECT_EQ(request.field("Expect"), "");
+    EXPECT_EQ(request.body(content_length(request)) == content, true);
+    request.answer("201 Created");
+  });
+  const outcome result = put(server.url());
+  EXPECT_EQ(result.status, 0) << result.errors;
+  EXPECT_EQ(requests.load(), 2);
+}
+
 }  // namespace
 }  // namespace slabbuf
