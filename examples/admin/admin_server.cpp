@@ -3,6 +3,7 @@
 
 #include "admin_assets.hpp"
 #include "http/blocking_threads.hpp"
+#include "http/http_host.hpp"
 #include "http/http_server.hpp"
 
 #include <slabbuf/pool/concurrent_pool.hpp>
@@ -39,7 +40,8 @@ class admin_handler final : public http_handler {
       answer.add("Allow", "GET, HEAD");
       return http_exchange::respond(std::move(exchange), 405, "there is nothing to be changed here");
     }
-    const std::string_view path = request.target().substr(0, request.target().find('?'));
+    const std::string_view target = without_origin(request.target());
+    const std::string_view path = target.substr(0, target.find('?'));
     for (const page& each : pages) {
       if (each.path != path) continue;
       answer.status = 200;

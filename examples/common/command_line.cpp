@@ -239,9 +239,9 @@ CLI::Option* add_count_option(CLI::App& app, const std::string& name, std::size_
 CLI::Option* add_hosts_option(CLI::App& app, std::vector<std::string>& hosts) {
   return app
       .add_option("--host", hosts,
-                  "A name in Host fields that means this server, besides localhost and addresses, where it is asked by "
-                  "way of a loopback address; may be given again. Other names are refused (421): they would be those "
-                  "of pages that try to reach it through a browser")
+                  "A name in Host fields that means this server, besides localhost and addresses; may be given again. "
+                  "Other names are refused (421), as they would be those of pages that try to reach it through a "
+                  "browser: by way of a loopback address always, and everywhere once a name is given")
       ->check(checked(parse_host_name))
       ->type_name("NAME")
       ->allow_extra_args(false);

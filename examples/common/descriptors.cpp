@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "common/descriptors.hpp"
 
+#include <spdlog/spdlog.h>
 #include <sys/resource.h>
+
+#include <algorithm>
 
 namespace slabbuf::examples {
 
@@ -10,6 +13,14 @@ std::size_t raise_descriptor_limit() noexcept {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
   const ::rlimit raised{limit.rlim_max, limit.rlim_max};
   return ::setrlimit(RLIMIT_NOFILE, &raised) == 0 ? limit.rlim_max : limit.rlim_cur;
+}
+
+std::size_t connections_within(std::size_t descriptors, std::size_t reserved, std::size_t asked_for) {
+  const std::size_t possible = descriptors - std::min(reserved, descriptors / 2);
+  if (possible >= asked_for || descriptors == 0) return asked_for;
+  spdlog::warn("at most {} connections, not {}: the system allows {} descriptors (ulimit -n)", possible, asked_for,
+               descriptors);
+  return possible;
 }
 
 }  // namespace slabbuf::examples

@@ -85,10 +85,12 @@ admin_sample sample_of(file_service& service, slabbuf::concurrent_pool* openssl_
   return sample;
 }
 
-int serve(const file_options& options, const std::optional<asio::ip::tcp::endpoint>& admin_address,
-          const std::string& user) {
+int serve(file_options options, const std::optional<asio::ip::tcp::endpoint>& admin_address, const std::string& user) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("file_server"));
-  raise_descriptor_limit();
+  // For files, those that are kept open among them, and what uploads need.
+  constexpr std::size_t descriptors_reserved = 1024;
+  std::size_t& connections_max = options.http.limits.connections_max;
+  connections_max = connections_within(raise_descriptor_limit(), descriptors_reserved, connections_max);
   // A file that may not grow any more is an error of the write, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
   // Nor is a peer that has gone.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "files/request_path.hpp"
 
+#include "http/http_host.hpp"
+
 #include <cstddef>
 
 namespace slabbuf::examples {
@@ -11,16 +13,6 @@ int hex_value(char digit) noexcept {
   if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
   if (digit >= 'A' && digit <= 'F') return digit - 'A' + 10;
   return -1;
-}
-
-// RFC 9112, 3.2: what comes before the path in absolute-form.
-bool skip_authority(std::string_view& target) {
-  if (!target.empty() && target.front() == '/') return true;
-  const std::size_t scheme = target.find("://");
-  if (scheme == std::string_view::npos) return false;
-  const std::size_t path = target.find_first_of("/?", scheme + 3);
-  target = path == std::string_view::npos || target[path] != '/' ? std::string_view("/") : target.substr(path);
-  return true;
 }
 
 path_fault decode_segment(std::string_view encoded, std::string& path) {
@@ -46,7 +38,8 @@ path_fault decode_path(std::string_view target, std::string& path) {
   path.clear();
   // RFC 9112, 3.2: a fragment is not sent.
   if (target.find('#') != std::string_view::npos) return path_fault::bad_target;
-  if (!skip_authority(target)) return path_fault::bad_target;
+  target = without_origin(target);
+  if (target.substr(0, 1) != "/") return path_fault::bad_target;
   target = target.substr(0, target.find('?'));
   while (!target.empty()) {
     target.remove_prefix(1);  // the slash

@@ -130,10 +130,9 @@ void http_connection<Stream>::on_body_bytes(pointer self, asio::error_code ec, b
   if (ec == asio::error::no_buffer_space) {
     const std::size_t wanted = std::min(body_bytes_when_short, connection.buffers().block_bytes_max());
     return wait_for_memory(std::move(self), wanted, [](pointer next, asio::error_code refused, buffer granted) {
-      // Memory did not come in time, so the bytes did not.
       if (refused) {
         const bool late = next->deadline_.expired() && !next->shard_.aborting_;
-        return deliver(std::move(next), late ? asio::error_code(asio::error::timed_out) : refused, {}, false);
+        return deliver(std::move(next), late ? asio::error_code(asio::error::no_buffer_space) : refused, {}, false);
       }
       http_connection& reading = *next;
       reading.start_body_clock();

@@ -35,8 +35,8 @@ class http_body_reader {
   virtual ~http_body_reader() = default;
 
   /// Bytes of the body, all of `piece`, which may be none; `last` when no more will follow. Or why they end early: the
-  /// connection is of no more use then, but for timed_out and for bad_message, which may be answered. The reader is the
-  /// exchange's.
+  /// connection is of no more use then, but for what may be answered: timed_out, no_buffer_space when the budget had no
+  /// room in time, message_size when they are not what HTTP has. The reader is the exchange's.
   virtual void on_body(http_exchange_ptr exchange, asio::error_code ec, buffer piece, bool last) = 0;
 };
 

@@ -64,6 +64,9 @@ struct http_parser::callbacks {
 
   static int on_body(llhttp_t* parser, const char* at, std::size_t length) noexcept {
     http_parser& self = of(parser);
+    if (!self.check_framing(self.framing_from_, at)) return HPE_USER;
+    self.framing_from_ = at + length;
+    self.framing_before_ = 0;
     char* const to = self.decode_to_ + self.decoded_;
     if (to != at) std::memmove(to, at, length);
     self.decoded_ += length;
@@ -167,31 +170,44 @@ http_parser::progress http_parser::check_head() noexcept {
       return refuse(501, "of the transfer codings, this server knows only chunked");
   }
   if (const auto expectation = request.field("expect"); expectation && request.minor_version_ != 0) {
-    if (!equal_ignoring_case(*expectation, "100-continue")) return refuse(417, "only 100-continue can be expected");
+    if (!equal_ignoring_case(*expectation, "100-continue") || request.count("expect") != 1)
+      return refuse(417, "only 100-continue can be expected");
     request.expects_continue_ = request.has_body();
   }
   keeps_alive_ = llhttp_should_keep_alive(&llhttp_) != 0;
   return progress::complete;
 }
 
-// What llhttp lets pass: see RFC 9112, 3 (one blank, and HTTP), 5.1 (a name), 5.2 (a folded line is an attack today).
+// What llhttp lets pass: see RFC 9112, 2.2 (line ends: where two parsers see different ones, they see different
+// requests), 3 (one blank, and HTTP), 5.1 (a name), 5.2 (a folded line is an attack today).
 bool http_parser::check_lines() noexcept {
   const std::string_view head(head_, consumed_);
   const http_text_place target = request_->target_;
-  const std::string_view before = head.substr(0, target.position);
-  const std::string_view method = before.substr(before.find_last_of('\n') + 1);  // after empty lines, maybe
-  const std::size_t blank = method.find(' ');
-  if (blank != method.size() - 1 || head.substr(target.position + target.length, 6) != " HTTP/") {
+  std::string_view method = head.substr(0, target.position);
+  while (method.substr(0, 2) == "\r\n") method.remove_prefix(2);  // empty lines before it
+  if (method.find_first_of(" \r\n") != method.size() - 1 || method.back() != ' ' ||
+      head.substr(target.position + target.length, 6) != " HTTP/") {
     refuse(400, "this is no request line");
     return false;
   }
-  for (std::size_t end = head.find('\n', target.position + target.length); end + 1 < head.size();
-       end = head.find('\n', end + 1)) {
-    const char first = head[end + 1];
-    if (first == ' ' || first == '\t' || first == ':') {
-      refuse(400, first == ':' ? "a header field has no name" : "a header field is folded");
+  framing_before_ = 0;
+  return check_framing(head_ + target.position + target.length, head_ + consumed_);
+}
+
+// Lines from here to there, and what was before them.
+bool http_parser::check_framing(const char* from, const char* to) noexcept {
+  for (const char* at = from; at < to;) {
+    if (framing_before_ == '\n' && (*at == ' ' || *at == '\t' || *at == ':')) {
+      refuse(400, *at == ':' ? "a header field has no name" : "a header field is folded");
       return false;
     }
+    const auto* const end = static_cast<const char*>(std::memchr(at, '\n', static_cast<std::size_t>(to - at)));
+    if (end != nullptr && (end == at ? framing_before_ : end[-1]) != '\r') {
+      refuse(400, "a line does not end with CR and LF");
+      return false;
+    }
+    framing_before_ = end != nullptr ? '\n' : to[-1];
+    at = end != nullptr ? end + 1 : to;
   }
   return true;
 }
@@ -202,15 +218,19 @@ http_parser::progress http_parser::decode_body(std::span<const char> bytes, char
     llhttp_resume(&llhttp_);
     llhttp_.settings = const_cast<void*>(static_cast<const void*>(callbacks::of_body()));
     complete_ = false;
+    framing_before_ = 0;
   }
+  framing_from_ = bytes.data();
   decode_to_ = to;
   decoded_ = 0;
   const llhttp_errno_t error = llhttp_execute(&llhttp_, bytes.data(), bytes.size());
   consumed_ = bytes.size();
-  if (error == HPE_OK) return progress::more;
-  if (error != HPE_PAUSED || !complete_) return refuse_what_llhttp_does(error);
-  consumed_ = static_cast<std::size_t>(llhttp_get_error_pos(&llhttp_) - bytes.data());
-  return progress::complete;
+  if (error != HPE_OK) {
+    if (error != HPE_PAUSED || !complete_) return refuse_what_llhttp_does(error);
+    consumed_ = static_cast<std::size_t>(llhttp_get_error_pos(&llhttp_) - bytes.data());
+  }
+  if (!check_framing(framing_from_, bytes.data() + consumed_)) return progress::refused;
+  return error == HPE_OK ? progress::more : progress::complete;
 }
 
 http_parser::progress http_parser::refuse(int status, std::string_view why) noexcept {

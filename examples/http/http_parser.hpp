@@ -60,11 +60,13 @@ class http_parser {
   progress refuse_what_llhttp_does(llhttp_errno_t error) noexcept;
   progress check_head() noexcept;
   bool check_lines() noexcept;
+  bool check_framing(const char* from, const char* to) noexcept;
 
   llhttp_t llhttp_;
   http_request* request_;
   const char* head_;
   char* decode_to_;
+  const char* framing_from_;  // what follows the last data of a chunked body
   std::size_t head_bytes_max_;
   std::size_t target_bytes_max_;
   std::size_t consumed_;
@@ -75,6 +77,7 @@ class http_parser {
   bool value_ended_;
   bool complete_;
   bool keeps_alive_;
+  char framing_before_;  // the byte before, of the framing: chunk sizes, trailers and their line ends
 };
 
 }  // namespace slabbuf::examples

@@ -53,7 +53,7 @@ struct http_options {
   reloadable_tls_context* tls_context = nullptr;
   std::size_t threads = 1;
   http_limits limits;
-  std::vector<std::string> hosts;  // what this machine is called besides localhost: see names_this_machine()
+  std::vector<std::string> hosts;  // what this server is called besides localhost: see is_for_this_server()
 };
 
 /// A snapshot; from all threads.

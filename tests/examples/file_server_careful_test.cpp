@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/inotify.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -235,6 +236,87 @@ TEST_F(FileServerCareful, OutlivesAHangUpWithoutACertificate) {
   server.child().signal(SIGHUP);
   EXPECT_EQ(server.ask("HEAD /").status, 200);
   EXPECT_NE(server.stop().find("SIGHUP: there is no certificate"), std::string::npos);
+}
+
+// What cannot be looked for may be there.
+TEST_F(FileServerCareful, ReplacesNothingWhereItCannotLook) {
+#if defined(SLABBUF_ADDRESS_SANITIZER)
+  GTEST_SKIP() << "UndefinedBehaviorSanitizer opens a pipe to look at a vptr, and takes the failure for a finding";
+#endif
+  file_server server(files.path(""), {"--writable"});
+  http_client late = server.connect();
+  late.send(
+      "PUT /file HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nIf-None-Match: *\r\nExpect: 100-continue\r\n\r\n");
+  ASSERT_EQ(late.receive().status, 100) << "there was none";
+  ASSERT_EQ(server.put("/file", "first").status, 201);
+  ::rlimit before{};
+  ASSERT_EQ(::prlimit(server.child().id(), RLIMIT_NOFILE, nullptr, &before), 0);
+  const ::rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::prlimit(server.child().id(), RLIMIT_NOFILE, &none, nullptr), 0);
+  late.send("late");
+  EXPECT_EQ(late.receive().status, 503);
+  EXPECT_EQ(late.ask("DELETE /file").status, 503);
+  EXPECT_EQ(files.read("file"), "first");
+  EXPECT_EQ(::prlimit(server.child().id(), RLIMIT_NOFILE, &before, nullptr), 0);
+  server.stop();
+}
+
+TEST_F(FileServerCareful, TakesNoFieldTwiceThatMayComeOnce) {
+  files.write("file", "text");
+  file_server server(files.path(""), {"--writable"});
+  EXPECT_EQ(server.ask("GET /file", "Range: bytes=0-0\r\nRange: bytes=1-1\r\n").body, "text");
+  EXPECT_EQ(server.put("/file", "x", "Content-Range: bytes 0-0/1\r\nContent-Range: bytes 0-0/2\r\n").status, 400);
+  EXPECT_EQ(server.put("/file", "x", "Expect: 100-continue\r\nExpect: wonders\r\n").status, 417);
+  EXPECT_EQ(server.put("/file", "x", "Origin: http://test\r\nOrigin: http://evil.example\r\n").status, 403);
+  EXPECT_EQ(files.read("file"), "text");
+  server.stop();
+}
+
+TEST_F(FileServerCareful, SaysNothingOfAFileBesideARefusal) {
+  files.write("file", "text");
+  file_server server(files.path(""));
+  const http_answer refused = server.ask("GET /file", "Range: bytes=9-\r\nWant-Repr-Digest: sha-256=1\r\n");
+  EXPECT_EQ(refused.status, 416);
+  EXPECT_EQ(refused.field("content-range"), "bytes */4");
+  EXPECT_EQ(refused.field("repr-digest"), "") << "it would be that of the file, not of this text";
+  EXPECT_EQ(refused.field("last-modified"), "");
+  server.stop();
+}
+
+TEST_F(FileServerCareful, ListsWhateverDateAFileHas) {
+  files.write("file", "text");
+  const std::array<::timespec, 2> far{{{0, UTIME_NOW}, {99'999'999'999'999, 0}}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, files.path("file").c_str(), far.data(), 0), 0);
+  struct ::stat status {};
+  ASSERT_EQ(::stat(files.path("file").c_str(), &status), 0);
+  file_server server(files.path(""));
+  EXPECT_EQ(server.ask("GET /", "Accept: application/json\r\n").status, 200);
+  EXPECT_EQ(server.ask("GET /").status, 200);
+  EXPECT_EQ(server.ask("GET /file").body, "text");
+  server.stop();
+}
+
+TEST_F(FileServerCareful, KeepsTheQueryOfWhatItRedirects) {
+  std::filesystem::create_directory(files.path("directory"));
+  file_server server(files.path(""));
+  EXPECT_EQ(server.ask("GET /directory?a=b").field("location"), "/directory/?a=b");
+  EXPECT_EQ(server.ask("GET http://test/directory").field("location"), "/directory/");
+  server.stop();
+}
+
+// Names and text are of the budget: what has no room is refused, and nothing is kept of it.
+TEST_F(FileServerCareful, ListsWithinItsBudget) {
+  const std::string long_name(200, 'n');
+  for (int index = 0; index < 2000; ++index) files.write(long_name + std::to_string(index), "");
+  file_server small(files.path(""), {"--budget", "256KiB"});
+  EXPECT_EQ(small.ask("GET /").status, 503);
+  EXPECT_EQ(small.ask("GET /" + long_name + "7").status, 200);
+  small.stop();
+  file_server large(files.path(""), {"--budget", "8MiB"});
+  const http_answer answer = large.ask("GET /", "Accept: application/json\r\n");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_NE(answer.body.find(long_name + "1999"), std::string::npos);
+  large.stop();
 }
 
 }  // namespace

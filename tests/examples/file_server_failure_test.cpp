@@ -95,9 +95,9 @@ TEST_F(FileServerFailure, SaysThatADiskIsFullOrBrokenAndKeepsTheOldFile) {
         break;
       }
       ++failed;
-      EXPECT_EQ(status, expected);
-      const std::string left = files.read("file");
-      EXPECT_TRUE(left == before || left == after) << left.size() << " bytes";
+      // After the rename it is in place, whatever the directory's fsync says.
+      EXPECT_EQ(status, call < 4 ? expected : 500);
+      EXPECT_TRUE(files.read("file") == (call < 4 ? before : after));
       EXPECT_EQ(names(), list{"file"});
       EXPECT_EQ(server.put("/file", "next").status, 204) << "and goes on";
       EXPECT_EQ(files.read("file"), "next");

@@ -68,5 +68,51 @@ TEST(HttpParser, RefusesAHeadThatIsTooLongHoweverItComes) {
   }
 }
 
+// Where another parser in front sees one request, this one must not see two.
+TEST(HttpParser, TakesNoLineThatEndsWithALineFeedAlone) {
+  const std::string good = "\r\nGET / HTTP/1.1\r\nHost: test\r\nA: b\r\n\r\n";
+  EXPECT_EQ(parsed(good).what, progress::complete);
+  for (std::size_t at = good.find('\r'); at != std::string::npos; at = good.find('\r', at + 1)) {
+    std::string bad = good;
+    bad.erase(at, 1);
+    for (const std::size_t step : {1U, 1000U}) {
+      const parsed one(bad, 0, step);
+      EXPECT_EQ(one.what, progress::refused) << at << " of " << step;
+      EXPECT_EQ(one.parser.status(), 400);
+    }
+  }
+  for (const char* const before : {"\r", "\n", "\r\r\n"}) {
+    EXPECT_EQ(parsed(before + good).what, progress::refused) << ::testing::PrintToString(before);
+  }
+}
+
+// The body of a request in chunks, `step` bytes at a time: its bytes, or why not.
+std::string body_of(const std::string& chunks, std::size_t step) {
+  const std::string head = "PUT / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+  parsed one(head);
+  EXPECT_EQ(one.what, progress::complete);
+  std::string block = chunks;
+  std::string body;
+  progress what = progress::more;
+  for (std::size_t at = 0; at < block.size() && what == progress::more; at += step) {
+    char* const piece = block.data() + at;
+    what = one.parser.decode_body({piece, std::min(step, block.size() - at)}, piece);
+    body.append(piece, one.parser.decoded());
+  }
+  if (what == progress::complete) return body;
+  return what == progress::more ? "more" : std::string(one.parser.why());
+}
+
+TEST(HttpParser, HoldsChunksAndTrailersToTheSameRules) {
+  for (const std::size_t step : {1U, 2U, 3U, 1000U}) {
+    SCOPED_TRACE(step);
+    EXPECT_EQ(body_of("3;x=y\r\n\n\n:\r\n2\r\n \t\r\n0\r\nA: b\r\nC:\r\n\r\n", step), "\n\n: \t") << "data is data";
+    EXPECT_EQ(body_of("3\r\nabc\r\n0\r\n\n", step), "a line does not end with CR and LF");
+    EXPECT_EQ(body_of("3\r\nabc\r\n0\r\nA: b\n\r\n", step), "Invalid header value char") << "llhttp's own words";
+    EXPECT_EQ(body_of("3\r\nabc\r\n0\r\nA: b\r\n c\r\n\r\n", step), "a header field is folded");
+    EXPECT_EQ(body_of("3\r\nabc\r\n0\r\n: u\r\n\r\n", step), "a header field has no name");
+  }
+}
+
 }  // namespace
 }  // namespace slabbuf::examples

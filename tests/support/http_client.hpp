@@ -40,6 +40,8 @@ struct http_answer {
   }
 };
 
+/// A receive that has a time limit ends early (EINTR, signal(7)) where the thread has something else to do: work of an
+/// io_uring, say. Then it goes on.
 class http_client {
  public:
   explicit http_client(const asio::ip::tcp::endpoint& server) : socket_(context_) {
@@ -55,7 +57,9 @@ class http_client {
   http_answer receive(bool to_head = false) {
     http_answer answer;
     asio::error_code ec;
-    const std::size_t head = asio::read_until(socket_, asio::dynamic_buffer(unread_), "\r\n\r\n", ec);
+    std::size_t head = 0;
+    do head = asio::read_until(socket_, asio::dynamic_buffer(unread_), "\r\n\r\n", ec);
+    while (ec == asio::error::interrupted);
     if (ec) return answer;
     answer.head = unread_.substr(0, head);
     unread_.erase(0, head);
@@ -63,10 +67,10 @@ class http_client {
     const std::string length = answer.field("content-length");
     if (to_head || length.empty() || answer.status == 304) return answer;
     const std::size_t bytes = std::stoull(length);
-    if (unread_.size() < bytes) {
+    while (unread_.size() < bytes) {
       const std::size_t missing = bytes - unread_.size();
       asio::read(socket_, asio::dynamic_buffer(unread_), asio::transfer_exactly(missing), ec);
-      if (ec) throw std::runtime_error("a body ended early: " + ec.message());
+      if (ec && ec != asio::error::interrupted) throw std::runtime_error("a body ended early: " + ec.message());
     }
     answer.body = unread_.substr(0, bytes);
     unread_.erase(0, bytes);
@@ -83,8 +87,11 @@ class http_client {
   bool ends() {
     char byte = 0;
     asio::error_code ec;
-    return unread_.empty() && asio::read(socket_, asio::buffer(&byte, 1), ec) == 0 &&
-           (ec == asio::error::eof || ec == asio::error::connection_reset);
+    if (!unread_.empty()) return false;
+    std::size_t received = 0;
+    do received = asio::read(socket_, asio::buffer(&byte, 1), ec);
+    while (ec == asio::error::interrupted);
+    return received == 0 && (ec == asio::error::eof || ec == asio::error::connection_reset);
   }
 
   asio::ip::tcp::socket& socket() { return socket_; }
