@@ -156,7 +156,8 @@ TEST_F(EpollService, RunReturnsWhenNobodyWaits) {
   std::optional<asio::error_code> waited;
   sockets.near.async_wait(tcp_epoll_socket::wait_read, store(waited));
   context.restart();
-  EXPECT_EQ(context.poll(), 0U);
+  context.poll();  // a ring has handlers of its own
+  EXPECT_FALSE(waited);
   EXPECT_FALSE(context.stopped()) << "a wait is work";
   sockets.near.cancel();
   EXPECT_FALSE(waited) << "within the call";
@@ -296,6 +297,9 @@ TEST(EpollServiceLifetime, WaitsThatDieWithTheirContextAreDestroyed) {
 }
 
 TEST(EpollServiceLifetime, AChildHasASetOfItsOwn) {
+#if defined(ASIO_HAS_IO_URING_AS_DEFAULT)
+  GTEST_SKIP() << "Asio's waits themselves do not come along into a child, over io_uring";
+#endif
   asio::io_context context;
   epoll_loopback_pair sockets(context);
   std::optional<asio::error_code> waited;

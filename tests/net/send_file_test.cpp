@@ -305,5 +305,31 @@ TEST(send_file_budget_test, WaitsForItsTurnHoldingNothing) {
   EXPECT_EQ(pool.stats().in_use, 0U);
 }
 
+TEST(send_file_some_test, SendsWhatTheSocketTakesAndWaitsForNothing) {
+  asio::io_context context;
+  loopback_pair pair(context);
+  pair.near.native_non_blocking(true);
+  const std::string content = pattern(large_bytes);
+  const memory_file sent(content);
+  asio::error_code ec = asio::error::eof;
+  EXPECT_EQ(net::send_file_some(pair.near, sent.descriptor(), 0, 0, ec), 0U);
+  EXPECT_EQ(ec, asio::error_code());
+  std::size_t taken = 0;
+  while (const std::size_t bytes =
+             net::send_file_some(pair.near, sent.descriptor(), taken, content.size() - taken, ec)) {
+    EXPECT_EQ(ec, asio::error_code());
+    taken += bytes;
+    ASSERT_LT(taken, content.size()) << "nobody reads";
+  }
+  EXPECT_EQ(ec, asio::error::would_block);
+  std::string received(taken, '\0');
+  asio::read(pair.far, asio::buffer(received));
+  EXPECT_EQ(received == content.substr(0, taken), true);
+  EXPECT_EQ(net::send_file_some(pair.near, sent.descriptor(), content.size(), 1, ec), 0U);
+  EXPECT_EQ(ec, asio::error::eof);
+  EXPECT_EQ(net::send_file_some(pair.near, -1, 0, 1, ec), 0U);
+  EXPECT_EQ(ec, asio::error::bad_descriptor);
+}
+
 }  // namespace
 }  // namespace slabbuf

@@ -52,9 +52,12 @@ class TlsConnection : public ::testing::Test {
   handler noting(tls_side side) {
     return [this, side](asio::error_code) { woken.emplace_back(side, connection.waited(side)); };
   }
+  // How many operations were woken: not what poll() says, as a ring has handlers of its own.
   std::size_t run() {
+    const std::size_t before = woken.size();
     io.restart();
-    return io.poll();
+    io.poll();
+    return woken.size() - before;
   }
   bool receives_in_a_step() {
     bool receives = false;
