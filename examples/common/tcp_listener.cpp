@@ -58,16 +58,17 @@ void tcp_listener::start() {
 }
 
 void tcp_listener::stop() noexcept {
+  // Ends the accept that waits: closed where that has ended, or here. To close it while it waits is a cancellation,
+  // which Asio 1.22 over io_uring gets wrong (net/detail/epoll_service.hpp).
+  stopped_ = true;
   asio::error_code ignored;
-  // Ends the accept that waits, on Linux. To close it does not always, with Asio 1.22 over io_uring: where the ring is at
-  // work on the accept, its cancellation comes to nothing.
-  if (acceptor_.is_open()) ::shutdown(acceptor_.native_handle(), SHUT_RDWR);
-  acceptor_.close(ignored);
+  if (acceptor_.is_open() && (!accepting_ || paused_ || ::shutdown(acceptor_.native_handle(), SHUT_RDWR) != 0))
+    acceptor_.close(ignored);
   timer_.cancel();
 }
 
 void tcp_listener::revive() {
-  if (acceptor_.is_open() && !accepting_) pause(asio::error::no_memory);
+  if (acceptor_.is_open() && !stopped_ && !accepting_) pause(asio::error::no_memory);
 }
 
 void tcp_listener::accept() {
@@ -78,6 +79,10 @@ void tcp_listener::accept() {
 
 void tcp_listener::accepted(asio::error_code ec, tcp_socket peer) {
   accepting_ = false;
+  if (stopped_) {
+    asio::error_code ignored;
+    acceptor_.close(ignored);
+  }
   if (!acceptor_.is_open()) return;
   if (is_shortage(ec)) return pause(ec);
   if (std::exchange(paused_, false)) spdlog::info("accepting goes on");

@@ -69,6 +69,7 @@ class tcp_listener {
   timer timer_;
   bool accepting_ = false;  // an accept, or the pause before the next one, is under way
   bool paused_ = false;
+  bool stopped_ = false;
 };
 
 }  // namespace slabbuf::examples

@@ -6,6 +6,7 @@
 //
 //     Asio's set --readable--> a turn: epoll_wait(0) on ours --> the handlers of up to 128 events --> Asio watches
 //     again
+//     a wait ends without being ready (cancelled, closed) --> the bell, an eventfd in ours --> a turn
 //
 // Asio's set is edge-triggered: it asks the system anew for each wait (epoll_ctl), because bytes may have come before.
 // Here the system is asked when a descriptor comes in, and when an event finds nobody waiting: then it goes out, until
@@ -16,6 +17,7 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/cancellation_type.hpp>
@@ -125,6 +127,25 @@ class epoll_service : public asio::execution_context::service {
     epoll_entry* entry_;
     std::uint64_t number_;
     readiness what_;
+  };
+
+  class descriptor_owner {
+   public:
+    explicit descriptor_owner(int owned = -1) noexcept : owned_(owned) {}
+    descriptor_owner(const descriptor_owner&) = delete;
+    descriptor_owner& operator=(descriptor_owner&& other) noexcept {
+      std::swap(owned_, other.owned_);
+      return *this;
+    }
+    ~descriptor_owner() {
+      if (owned_ >= 0) ::close(owned_);
+    }
+
+    int get() const noexcept { return owned_; }
+    int release() noexcept { return std::exchange(owned_, -1); }
+
+   private:
+    int owned_;
   };
 
   // Memory of the one operation that brings the next turn: to wait again must not fail.
@@ -252,8 +273,10 @@ class epoll_service : public asio::execution_context::service {
 
   void call() noexcept {
     if (state_ == state::armed) {
-      asio::error_code ignored;  // then the wait has ended, which brings a turn as well
-      watch_->cancel(ignored);
+      // Makes the set readable. To cancel the watch instead would be one descriptor less, but Asio 1.22 over io_uring,
+      // with liburing 2.2 or newer, gives its cancellations the user data of a request 16,384 before, whose successor
+      // takes the result of the cancellation for its own.
+      ::eventfd_write(bell_.get(), 1);
       state_ = state::called;
     } else if (state_ == state::idle) {
       asio::post(context_, take_turn{this});
@@ -266,6 +289,7 @@ class epoll_service : public asio::execution_context::service {
     ::epoll_event events[events_max];
     const int count = ::epoll_wait(set_, events, events_max, 0);
     for (const ::epoll_event& each : std::span(events, static_cast<std::size_t>(count < 0 ? 0 : count))) {
+      if (each.data.ptr == nullptr) continue;  // the bell: edges, which need not be read
       auto& entry = *static_cast<epoll_entry*>(each.data.ptr);
       const bool is_broken = (each.events & (EPOLLERR | EPOLLHUP)) != 0;
       std::uint32_t unwaited = 0;
@@ -303,17 +327,18 @@ class epoll_service : public asio::execution_context::service {
   }
 
   void make_set() {
-    const int made = ::epoll_create1(EPOLL_CLOEXEC);
-    if (made < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
-    std::optional<watch> watching;
-    try {
-      watching.emplace(context_, made);
-    } catch (...) {
-      ::close(made);
-      throw;
-    }
+    descriptor_owner made(::epoll_create1(EPOLL_CLOEXEC));
+    if (made.get() < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
+    descriptor_owner bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (bell.get() < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
+    ::epoll_event rings{};
+    rings.events = EPOLLIN | EPOLLET;
+    if (::epoll_ctl(made.get(), EPOLL_CTL_ADD, bell.get(), &rings) != 0)
+      throw std::system_error(errno, std::generic_category(), "epoll_ctl");
+    std::optional<watch> watching(std::in_place, context_, made.get());
+    set_ = made.release();
     watch_ = std::move(watching);
-    set_ = made;
+    bell_ = std::move(bell);
   }
 
   static std::uint32_t bit_of(readiness what) noexcept { return what == readiness::read ? EPOLLIN : EPOLLOUT; }
@@ -364,6 +389,7 @@ class epoll_service : public asio::execution_context::service {
   std::mutex mutex_;
   int set_ = -1;
   std::optional<watch> watch_;  // owns the set
+  descriptor_owner bell_;       // in the set: rung to have a turn at once
   turn_memory memory_;
   std::deque<epoll_entry> entries_;  // which stay where they are
   epoll_entry* free_ = nullptr;
