@@ -273,9 +273,8 @@ class epoll_service : public asio::execution_context::service {
 
   void call() noexcept {
     if (state_ == state::armed) {
-      // Makes the set readable. To cancel the watch instead would be one descriptor less, but Asio 1.22 over io_uring,
-      // with liburing 2.2 or newer, gives its cancellations the user data of a request 16,384 before, whose successor
-      // takes the result of the cancellation for its own.
+      // Makes the set readable. To cancel the watch instead would be one descriptor less, but over io_uring Asio's
+      // cancellations can end an operation of somebody else (net/README.md, io_uring).
       ::eventfd_write(bell_.get(), 1);
       state_ = state::called;
     } else if (state_ == state::idle) {
