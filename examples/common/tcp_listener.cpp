@@ -59,7 +59,7 @@ void tcp_listener::start() {
 
 void tcp_listener::stop() noexcept {
   // Ends the accept that waits: closed where that has ended, or here. To close it while it waits is a cancellation,
-  // which Asio 1.22 over io_uring gets wrong (net/detail/epoll_service.hpp).
+  // which over io_uring can end an operation of somebody else (net/README.md, io_uring).
   stopped_ = true;
   asio::error_code ignored;
   if (acceptor_.is_open() && (!accepting_ || paused_ || ::shutdown(acceptor_.native_handle(), SHUT_RDWR) != 0))
