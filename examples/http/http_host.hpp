@@ -27,9 +27,9 @@ std::optional<target_origin> origin_of(std::string_view target) noexcept;
 std::string_view without_origin(std::string_view target) noexcept;
 
 /// Whether a request is for this server: its host is localhost, a name in .localhost, an address, or one of `names`.
-/// Another name has been made to lead here by whoever it belongs to, whose page a browser shows (DNS rebinding): on this
-/// machine, when the request came over a loopback address; elsewhere that is known only where there are names. Without a
-/// Host, as HTTP/1.0 may be, it is not from a browser, and is.
+/// Another name has been made to lead here by whoever it belongs to, whose page a browser shows (DNS rebinding): on
+/// this machine, when the request came over a loopback address; elsewhere that is known only where there are names.
+/// Without a Host, as HTTP/1.0 may be, it is not from a browser, and is.
 bool is_for_this_server(const http_request& request, bool over_loopback, std::span<const std::string> names) noexcept;
 
 /// Whether a browser says that the page of another site asks for this (Sec-Fetch-Site, Origin).
