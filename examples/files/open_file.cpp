@@ -3,13 +3,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace slabbuf::examples {
 namespace {
 
+// Until the year 2262; later times are that one.
 std::int64_t nanoseconds(const ::timespec& time) noexcept {
-  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+  constexpr std::int64_t second = 1'000'000'000;
+  constexpr std::int64_t seconds_max = std::numeric_limits<std::int64_t>::max() / second - 1;
+  return std::clamp<std::int64_t>(time.tv_sec, -seconds_max, seconds_max) * second + time.tv_nsec;
 }
 
 // Steele, Lea and Flood's splitmix64: a bijection.

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "examples/file_server_fixture.hpp"
+#include "support/sanitizers.hpp"
 
 namespace slabbuf {
 namespace {

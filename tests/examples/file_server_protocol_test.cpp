@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "examples/file_server_fixture.hpp"
+#include "support/sanitizers.hpp"
 
 namespace slabbuf {
 namespace {
