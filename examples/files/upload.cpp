@@ -117,6 +117,7 @@ upload_result upload::on_error(asio::error_code ec) {
     try {
       offset_ = partial_->file.size();
       store_.keep(key(), std::move(*partial_));
+      kept_ = true;
     } catch (const std::bad_alloc&) {
       spdlog::warn("out of memory: an upload cannot be resumed");
     }
@@ -161,8 +162,7 @@ void upload::answer(http_exchange_ptr exchange, upload& self, const upload_resul
   http_response& answer = exchange->response();
   // Where it can go on; not of a path at which there can be no file.
   const bool at_another_offset = result.status == 409 && !self.name_.empty();
-  const bool kept = result.status == 202 || result.status == 408 || result.status == 503;
-  const bool says_offset = self.range_ && (kept || at_another_offset);
+  const bool says_offset = self.range_ && (result.status == 202 || self.kept_ || at_another_offset);
   if (says_offset) answer.add("Upload-Offset", fmt::format_int(self.offset_).c_str());
   if (!result.tag.empty()) answer.add("ETag", result.tag);
   if (result.status >= 400) return http_exchange::respond(std::move(exchange), result.status, result.why);

@@ -59,6 +59,7 @@ class upload final : public http_body_reader {
   std::optional<content_range> range_;  // of Content-Range
   std::optional<sha256> digest_;        // what the client says it will be
   std::optional<partial_upload> partial_;
+  bool kept_ = false;         // what has arrived, to be gone on with
   std::uint64_t offset_ = 0;  // how much of a resumable upload is here, for the answer
 };
 

@@ -70,8 +70,9 @@ std::string_view without_default_port(std::string_view field, std::string_view s
 
 std::optional<target_origin> origin_of(std::string_view target) noexcept {
   static constexpr std::string_view separator = "://";
+  if (target.substr(0, 1) == "/") return std::nullopt;  // as nearly always
   const std::size_t scheme = target.find(separator);
-  if (target.substr(0, 1) == "/" || scheme == std::string_view::npos) return std::nullopt;
+  if (scheme == std::string_view::npos) return std::nullopt;
   const std::string_view rest = target.substr(scheme + separator.size());
   return target_origin{target.substr(0, scheme), rest.substr(0, rest.find_first_of("/?#"))};
 }

@@ -156,7 +156,10 @@ TEST_F(EpollService, RunReturnsWhenNobodyWaits) {
   std::optional<asio::error_code> waited;
   sockets.near.async_wait(tcp_epoll_socket::wait_read, store(waited));
   context.restart();
-  context.poll();  // a ring has handlers of its own
+  [[maybe_unused]] const std::size_t handlers = context.poll();
+#if !defined(ASIO_HAS_IO_URING_AS_DEFAULT)  // a ring has handlers of its own
+  EXPECT_EQ(handlers, 0U);
+#endif
   EXPECT_FALSE(waited);
   EXPECT_FALSE(context.stopped()) << "a wait is work";
   sockets.near.cancel();
