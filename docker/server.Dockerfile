@@ -32,7 +32,6 @@ COPY --from=build /slabbuf/build/release/bin/echo_server /slabbuf/build/release/
 COPY docker/health /usr/local/bin/health
 # Nobody: owns no file, and need not give up being root.
 USER 65534:65534
-VOLUME /srv
 EXPOSE 8080 8081
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["health", "8081"]
 ENTRYPOINT ["file_server"]
