@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Drives an echo server and says what it found: one subcommand for each question.
+// Drives an echo server, or an HTTP server, and says what it found: one subcommand for each question.
 //
 //     echo    does every byte come back, how fast, and how late?
+//     http    does every answer have the bytes of the first one, how fast, and how late?
 //     idle    how much memory does a connection cost that does nothing?
 //     reset   does the server go on when many clients vanish at once?
 //     udp     does every datagram come back, how fast, and how late?
@@ -12,6 +13,7 @@
 #include "common/command_line.hpp"
 #include "load/datagram_load.hpp"
 #include "load/echo_load.hpp"
+#include "load/http_load.hpp"
 #include "load/idle_probe.hpp"
 #include "load/reset_storm.hpp"
 
@@ -19,8 +21,10 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <functional>
 #include <stdexcept>
+#include <string>
 
 namespace {
 
@@ -60,6 +64,11 @@ CLI::App& add_subcommand(CLI::App& app, const std::string& name, const std::stri
   return added;
 }
 
+void print_latency(const latency_histogram& latency) {
+  fmt::print("latency_us p50 {:.1f}, p99 {:.1f}, p99.9 {:.1f}, max {:.1f}\n", latency.quantile_us(0.5),
+             latency.quantile_us(0.99), latency.quantile_us(0.999), latency.max_us());
+}
+
 int run_echo(const echo_options& options) {
   const echo_result result = run_echo_load(options);
   const auto round_trips = static_cast<double>(result.latency.count());
@@ -68,8 +77,18 @@ int run_echo(const echo_options& options) {
   fmt::print("{:.1f} MiB/s, {:.0f} round trips/s ({} round trips)\n",
              static_cast<double>(result.bytes) / 1048576.0 / result.seconds, round_trips / result.seconds,
              result.latency.count());
-  fmt::print("latency_us p50 {:.1f}, p99 {:.1f}, p99.9 {:.1f}, max {:.1f}\n", result.latency.quantile_us(0.5),
-             result.latency.quantile_us(0.99), result.latency.quantile_us(0.999), result.latency.max_us());
+  print_latency(result.latency);
+  return slabbuf::examples::exit_success;
+}
+
+int run_http(const http_options& options) {
+  const http_result result = run_http_load(options);
+  const auto bytes = static_cast<double>(result.body_bytes) * static_cast<double>(result.requests);
+  fmt::print("verified {} answers of {} bytes ({}) over {} connections in {:.3f} s\n", result.requests,
+             result.body_bytes, format_size(result.body_bytes), options.client.connections, result.seconds);
+  fmt::print("{:.1f} MiB/s, {:.0f} requests/s\n", bytes / 1048576.0 / result.seconds,
+             static_cast<double>(result.requests) / result.seconds);
+  print_latency(result.latency);
   return slabbuf::examples::exit_success;
 }
 
@@ -99,8 +118,7 @@ int run_udp(const datagram_options& options) {
              options.datagram_bytes, options.sockets, result.seconds);
   fmt::print("{:.0f} datagrams/s; {} sent again, {} lost (the kernel dropped {})\n",
              static_cast<double>(result.datagrams) / result.seconds, result.resent, result.lost, result.dropped);
-  fmt::print("latency_us p50 {:.1f}, p99 {:.1f}, p99.9 {:.1f}, max {:.1f}\n", result.latency.quantile_us(0.5),
-             result.latency.quantile_us(0.99), result.latency.quantile_us(0.999), result.latency.max_us());
+  print_latency(result.latency);
   return slabbuf::examples::exit_success;
 }
 
@@ -109,7 +127,7 @@ int run_udp(const datagram_options& options) {
 int main(int argument_count, char** arguments) {
   constexpr std::size_t chunk_bytes_max = std::size_t{16} << 20;
   constexpr std::size_t total_bytes_max = std::size_t{1} << 44;
-  CLI::App app("Drives an echo server and verifies what it does", "load_generator");
+  CLI::App app("Drives an echo server, or an HTTP server, and verifies what it does", "load_generator");
   app.require_subcommand(1);
   common_options common;
   std::function<int()> chosen;
@@ -121,8 +139,9 @@ int main(int argument_count, char** arguments) {
       add_subcommand(app, "echo", "sends random data and compares every byte of the echo", common, echo.connections);
   CLI::Option* const bytes_option =
       add_size_option(echo_app, "--bytes", echo_bytes, 1, total_bytes_max, "to send over all connections together");
-  add_count_option(echo_app, "--round-trips", round_trips, 1, messages_max, "N",
-                   "chunks to send over all connections, instead of --bytes")
+  add_count_option(
+      echo_app, "--round-trips", round_trips, 1, messages_max, "N",
+      "chunks to send over all connections, instead of --bytes; of one size: --chunk-min equal to --chunk-max")
       ->default_str("")
       ->excludes(bytes_option);
   add_size_option(echo_app, "--chunk-min", echo.chunk_bytes_min, 1, chunk_bytes_max, "smallest chunk");
@@ -147,6 +166,30 @@ int main(int argument_count, char** arguments) {
     }
     echo.progress = isatty(STDERR_FILENO) != 0;
     chosen = [&] { return run_echo(common.fill(echo)); };
+  });
+
+  http_options http;
+  http.client.connections = 50;
+  std::size_t requests = http.requests;
+  std::string url;
+  std::size_t http_timeout_s = common.timeout_s;
+  CLI::App& http_app = *app.add_subcommand("http", "asks for one URL and compares every byte of the answers");
+  http_app.add_option("URL", url, "http:// or https://")
+      ->type_name("")
+      ->required()
+      ->check(slabbuf::examples::checked(slabbuf::examples::parse_url));
+  add_count_option(http_app, "--connections", http.client.connections, 1, connections_max, "N", "connections to open");
+  add_count_option(http_app, "--requests", requests, 1, messages_max, "N", "over all connections together");
+  add_count_option(http_app, "--timeout", http_timeout_s, 1, seconds_max, "SECONDS", "for everything together");
+  http_app.add_option("--ca", http.client.ca_file, "trust the authorities in this PEM file instead of the system's")
+      ->type_name("FILE");
+  http_app.add_flag("--insecure", http.client.insecure, "accept any certificate");
+  http_app.final_callback([&] {
+    http.url = slabbuf::examples::parse_url(url);
+    http.requests = requests;
+    http.client.timeout = http.timeout = std::chrono::seconds(http_timeout_s);
+    http.progress = isatty(STDERR_FILENO) != 0;
+    chosen = [&] { return run_http(http); };
   });
 
   idle_options idle;

@@ -12,9 +12,9 @@ namespace slabbuf::examples {
 /// for the sake of select(), which nothing here uses.
 std::size_t raise_descriptor_limit() noexcept;
 
-/// How many connections a server may have of those it is asked for, where the system allows so many descriptors: the
-/// last ones, `reserved` and at most half of them, are for whatever connections ask it to open. Where that is fewer,
-/// the log says so.
-std::size_t connections_within(std::size_t descriptors, std::size_t reserved, std::size_t asked_for);
+/// How many connections a server may have of those it is asked for, where the system allows so many descriptors: `own`
+/// are the server's, and the last ones, `reserved` and at most half of the rest, are for whatever connections ask it to
+/// open. One at least. Where that is fewer, the log says so.
+std::size_t connections_within(std::size_t descriptors, std::size_t own, std::size_t reserved, std::size_t asked_for);
 
 }  // namespace slabbuf::examples

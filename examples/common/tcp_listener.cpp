@@ -60,15 +60,15 @@ void tcp_listener::start() {
 void tcp_listener::stop() noexcept {
   // Ends the accept that waits: closed where that has ended, or here. To close it while it waits is a cancellation,
   // which over io_uring can end an operation of somebody else (net/README.md, io_uring).
-  stopped_ = true;
+  if (std::exchange(stopped_, true)) return;
   asio::error_code ignored;
-  if (acceptor_.is_open() && (!accepting_ || paused_ || ::shutdown(acceptor_.native_handle(), SHUT_RDWR) != 0))
+  if (acceptor_.is_open() && (!accepting_ || ::shutdown(acceptor_.native_handle(), SHUT_RDWR) != 0))
     acceptor_.close(ignored);
   timer_.cancel();
 }
 
 void tcp_listener::revive() {
-  if (acceptor_.is_open() && !stopped_ && !accepting_) pause(asio::error::no_memory);
+  if (acceptor_.is_open() && !stopped_ && !accepting_ && !timing_) pause(asio::error::no_memory);
 }
 
 void tcp_listener::accept() {
@@ -95,10 +95,10 @@ void tcp_listener::pause(const asio::error_code& why) {
   if (!std::exchange(paused_, true)) spdlog::warn("accepting pauses: {}", why.message());
   timer_.expires_after(accept_pause);
   timer_.async_wait([this](asio::error_code) {
-    accepting_ = false;
+    timing_ = false;
     if (acceptor_.is_open()) accept();
   });
-  accepting_ = true;
+  timing_ = true;
 }
 
 }  // namespace slabbuf::examples

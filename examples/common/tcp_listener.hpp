@@ -67,8 +67,9 @@ class tcp_listener {
   const action on_accepted_;
   asio::basic_socket_acceptor<asio::ip::tcp, asio::io_context::executor_type> acceptor_;
   timer timer_;
-  bool accepting_ = false;  // an accept, or the pause before the next one, is under way
-  bool paused_ = false;
+  bool accepting_ = false;  // an accept is under way
+  bool timing_ = false;     // the time until the next one is
+  bool paused_ = false;     // no connection has come since the last shortage
   bool stopped_ = false;
 };
 

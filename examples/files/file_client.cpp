@@ -119,12 +119,13 @@ int main(int argument_count, char** arguments) {
       "TLS "
       "failed; 6 the digest differs; 130 interrupted. After 3 and 130 the same `get` goes on where it was.");
   app.require_subcommand(1);
-  app.fallthrough();
+  app.fallthrough();  // options may follow the verb, and so may --help, which then has all of them
   const CLI::Validator is_url(check_url, "");
   CLI::App* const get = app.add_subcommand("get", "Writes what the URL is to FILE (as the URL calls it, by default)");
   get->add_option("URL", asked.url, "http:// or https://")->type_name("")->required()->check(is_url);
   get->add_option("FILE", asked.file, "Where to; a directory is one to write into")->type_name("");
   CLI::App* const put = app.add_subcommand("put", "Sends FILE to the URL (into it, where it ends with a slash)");
+  for (CLI::App* const verb : {get, put}) verb->set_help_flag();
   put->add_option("FILE", asked.file, "What to send")->type_name("")->required();
   put->add_option("URL", asked.url, "http:// or https://")->type_name("")->required()->check(is_url);
   add_count_option(app, "--connections", asked.options.connections, 1, 64, "N",

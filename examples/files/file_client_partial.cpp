@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "files/file_client_partial.hpp"
 
+#include "files/file_access.hpp"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
@@ -21,6 +23,9 @@ using nlohmann::json;
 // A note of more is not one of ours.
 constexpr std::uintmax_t note_bytes_max = 64 << 10;
 
+// As many as the system follows (path_resolution(7)).
+constexpr int links_max = 40;
+
 [[noreturn]] void throw_errno(const std::string& what) { throw std::system_error(errno, std::system_category(), what); }
 
 std::filesystem::path beside(const std::filesystem::path& target, const char* suffix) {
@@ -32,9 +37,10 @@ std::filesystem::path beside(const std::filesystem::path& target, const char* su
 std::filesystem::path followed(const std::filesystem::path& target) {
   std::error_code ec;
   std::filesystem::path path = target;
-  if (std::filesystem::is_symlink(target, ec)) {
-    path = std::filesystem::weakly_canonical(target, ec);
-    if (ec) throw std::system_error(ec, "cannot write " + target.string());
+  for (int links = 0; std::filesystem::is_symlink(path, ec); ++links) {
+    if (links == links_max)
+      throw std::system_error(std::make_error_code(std::errc::too_many_symbolic_link_levels), target.string());
+    path = path.parent_path() / std::filesystem::read_symlink(path);  // which may be absolute: then it is all
   }
   const std::filesystem::file_status status = std::filesystem::status(path, ec);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
@@ -70,6 +76,14 @@ void write_anew(const std::filesystem::path& path, std::string_view text) {
   ::close(file);
 }
 
+// Whether the path still names the open file.
+bool is_named(const std::filesystem::path& path, int descriptor) {
+  struct ::stat there {};
+  struct ::stat opened {};
+  return ::lstat(path.c_str(), &there) == 0 && ::fstat(descriptor, &opened) == 0 && there.st_dev == opened.st_dev &&
+         there.st_ino == opened.st_ino;
+}
+
 // Ranges that ascend, and a file that has what they leave out.
 bool fits(const partial_note& note, int descriptor) {
   std::uint64_t before = 0;
@@ -87,19 +101,22 @@ bool fits(const partial_note& note, int descriptor) {
 
 partial_file::partial_file(const std::filesystem::path& target)
     : target_(followed(target)), path_(beside(target_, ".part")), note_path_(beside(target_, ".part.json")) {
-  descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-  if (descriptor_ < 0) throw_errno("cannot write " + path_.string());
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-    const int error = errno;
-    ::close(descriptor_);
-    throw std::system_error(error, std::system_category(), "another process downloads to " + path_.string());
-  }
-  // Nobody reads of it who may not read what it replaces.
+  // Nobody reads of it who may not read what it replaces: until it does, nobody else reads it at all, and whoever began
+  // it can go on.
   struct ::stat replaced {};
-  if (::stat(target_.c_str(), &replaced) == 0 && ::fchmod(descriptor_, replaced.st_mode & 0777) != 0) {
+  const bool replaces = ::stat(target_.c_str(), &replaced) == 0;
+  for (;;) {
+    descriptor_ =
+        ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, replaces ? private_mode : public_mode);
+    if (descriptor_ < 0) throw_errno("cannot write " + path_.string());
+    const bool locked = ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0;
+    if (locked && (!replaces || ::fchmod(descriptor_, private_mode) == 0) && is_named(path_, descriptor_)) return;
     const int error = errno;
+    const bool has_gone = locked && !is_named(path_, descriptor_);
     ::close(descriptor_);
-    throw std::system_error(error, std::system_category(), "cannot write " + path_.string());
+    if (has_gone) continue;  // another process has just made it the target
+    throw std::system_error(error, std::system_category(),
+                            (locked ? "cannot write " : "another process downloads to ") + path_.string());
   }
 }
 
@@ -161,6 +178,9 @@ void partial_file::discard() noexcept {
 }
 
 void partial_file::commit() {
+  struct ::stat replaced {};
+  if (::stat(target_.c_str(), &replaced) == 0 && !take_access_of(descriptor_, replaced))
+    throw_errno("cannot write " + path_.string());
   // Whatever fails to reach the disk is known before the old file is gone.
   if (::fsync(descriptor_) != 0) throw_errno("cannot write " + path_.string());
   std::filesystem::rename(path_, target_);

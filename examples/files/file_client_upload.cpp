@@ -162,8 +162,12 @@ void upload::on_answer(const response_head& head) {
     if (!head.find("upload-offset").empty()) return go_on_at(head);
     return end(refused);
   }
-  // A server, or a proxy in front of it, that cannot be asked (RFC 9110, 10.1.1).
-  if (head.status == 417 && std::exchange(asks_first_, false)) return send();
+  // A server, or a proxy in front of it, that cannot be asked (RFC 9110, 10.1.1). It may have said so after a part of
+  // the body had gone.
+  if (head.status == 417 && std::exchange(asks_first_, false)) {
+    offset_ = in_parts_ ? confirmed_ : 0;
+    return send();
+  }
   // Others would have the method changed to GET.
   if (head.status == 307 || head.status == 308) {
     offset_ = 0;

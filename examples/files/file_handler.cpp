@@ -39,7 +39,8 @@ void refuse(http_exchange_ptr exchange, int error) {
     case ENXIO: return http_exchange::respond(std::move(exchange), 403, "this is not served");
     case EMFILE:
     case ENFILE:
-    case ENOMEM: return http_exchange::respond(std::move(exchange), 503, "the server is short of descriptors");
+    case ENOMEM:
+      return http_exchange::respond(std::move(exchange), 503, "the server is short of descriptors, or of memory");
     default:
       spdlog::error("a file cannot be opened: {}", std::generic_category().message(error));
       return http_exchange::respond(std::move(exchange), 500, "the file cannot be opened");

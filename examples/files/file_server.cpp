@@ -90,7 +90,11 @@ int serve(file_options options, const std::optional<asio::ip::tcp::endpoint>& ad
   // For files, those that are kept open among them, and what uploads need.
   constexpr std::size_t descriptors_reserved = 1024;
   std::size_t& connections_max = options.http.limits.connections_max;
-  connections_max = connections_within(raise_descriptor_limit(), descriptors_reserved, connections_max);
+  // Streams, the root, what the admin server has; and of each thread what Asio waits with, the listening sockets, the
+  // set that connections wait in.
+  const std::size_t descriptors_own = 16 + 8 * options.http.threads;
+  connections_max =
+      connections_within(raise_descriptor_limit(), descriptors_own, descriptors_reserved, connections_max);
   // A file that may not grow any more is an error of the write, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
   // Nor is a peer that has gone.

@@ -2,6 +2,7 @@
 #include "files/temporary_file.hpp"
 
 #include "files/directory_stream.hpp"
+#include "files/file_access.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -51,9 +52,10 @@ bool is_temporary_name(std::string_view name) noexcept {
   return name.substr(prefix.size()).find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-temporary_file::temporary_file(unique_descriptor directory) : directory_(std::move(directory)), name_(random_name()) {
+temporary_file::temporary_file(unique_descriptor directory, ::mode_t mode)
+    : directory_(std::move(directory)), name_(random_name()) {
   unique_descriptor file(
-      ::openat(directory_.get(), name_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
+      ::openat(directory_.get(), name_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
   if (!file) fail("cannot create a file");
   file_ = std::move(file);
   if (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -71,8 +73,8 @@ temporary_file& temporary_file::operator=(temporary_file&& other) noexcept {
   return *this;
 }
 
-void temporary_file::set_mode(::mode_t mode) {
-  if (::fchmod(file_.get(), mode & (S_IRWXU | S_IRWXG | S_IRWXO)) != 0) fail("cannot set a file's mode");
+void temporary_file::take_access_of(const struct ::stat& replaced) {
+  if (!examples::take_access_of(file_.get(), replaced)) fail("cannot set a file's mode");
 }
 
 void temporary_file::append(std::span<const std::byte> bytes) {

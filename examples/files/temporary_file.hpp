@@ -8,7 +8,7 @@
 #include "files/root_directory.hpp"
 #include "http/http_file.hpp"
 
-#include <sys/types.h>
+#include <sys/stat.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -26,7 +26,7 @@ class temporary_file {
   /// None.
   temporary_file() noexcept = default;
   /// In this directory, which it keeps open. Throws std::system_error.
-  explicit temporary_file(unique_descriptor directory);
+  temporary_file(unique_descriptor directory, ::mode_t mode);
   temporary_file(temporary_file&& other) noexcept = default;
   temporary_file& operator=(temporary_file&& other) noexcept;
   ~temporary_file() { remove(); }
@@ -35,8 +35,8 @@ class temporary_file {
   int directory() const noexcept { return directory_.get(); }
   int descriptor() const noexcept { return file_.get(); }
 
-  /// Who may read, write and execute it, as another file says of itself; not as whom. Throws std::system_error.
-  void set_mode(::mode_t mode);
+  /// See there. Throws std::system_error.
+  void take_access_of(const struct ::stat& replaced);
 
   /// Writes all of `bytes`, behind what is there. Throws std::system_error; a part of them may have been written.
   void append(std::span<const std::byte> bytes);

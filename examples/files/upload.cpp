@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "files/upload.hpp"
 
+#include "files/file_access.hpp"
 #include "http/blocking_threads.hpp"
 
 #include <fmt/format.h>
@@ -66,7 +67,7 @@ upload_key upload::key() const { return {path_, range_->total, digest_ ? digest_
 upload_result upload::open() try {
   upload_store::place place;
   if (upload_result fault = store_.find_place(path_, place); fault.status != 0) return fault;
-  if (store_.check(path_, conditions_) != 0) return {412, "the file is not the one that is to be replaced", {}};
+  if (store_.check(place, path_, conditions_) != 0) return {412, "the file is not the one that is to be replaced", {}};
   name_ = std::move(place.name);
   if (range_) {
     offset_ = store_.kept_bytes(key());
@@ -80,9 +81,10 @@ upload_result upload::open() try {
     store_.take(key());  // it begins anew
     offset_ = 0;
   }
-  partial_.emplace(partial_upload{temporary_file(std::move(place.directory)), {}});
   // Nobody reads of it who may not read what it replaces.
-  if (place.mode) partial_->file.set_mode(*place.mode);
+  partial_.emplace(
+      partial_upload{temporary_file(std::move(place.directory), place.replaced ? private_mode : public_mode), {}});
+  if (place.replaced) partial_->file.take_access_of(*place.replaced);
   return {};
 } catch (const std::system_error& fault) {
   return result_of(fault);
@@ -154,6 +156,7 @@ upload_result upload::finish() {
   }
   partial_upload whole = std::move(*partial_);
   partial_.reset();
+  offset_ = 0;  // where it goes on, should it not become a file now: nothing is kept of it
   if (digest_ && whole.hash.finish() != *digest_) return {400, "the digest of what came is another one", {}};
   return store_.commit(whole.file, path_, name_, conditions_);
 }

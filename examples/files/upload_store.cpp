@@ -23,6 +23,8 @@ std::optional<std::string> copy(std::optional<std::string_view> text) {
   return text ? std::optional<std::string>(*text) : std::nullopt;
 }
 
+constexpr const char* short_of_descriptors = "the server is short of descriptors, or of memory";
+
 // A path that cannot be gone along.
 upload_result refused(int error) {
   switch (error) {
@@ -31,7 +33,7 @@ upload_result refused(int error) {
     case ENAMETOOLONG: return {414, "a name is too long", {}};
     case EMFILE:
     case ENFILE:
-    case ENOMEM: return {503, "the server is short of descriptors", {}};
+    case ENOMEM: return {503, short_of_descriptors, {}};
     default: return {403, "this cannot be written", {}};
   }
 }
@@ -48,7 +50,8 @@ upload_result result_of(const std::system_error& fault) {
     case EROFS: return {403, "this cannot be written", {}};
     case EMFILE:
     case ENFILE:
-    case ENOMEM: return {503, "the server is short of descriptors", {}};
+    case ENOMEM:
+    case EAGAIN: return {503, short_of_descriptors, {}};
     default: spdlog::error("a file could not be changed: {}", fault.what()); return {500, "it could not be kept", {}};
   }
 }
@@ -73,7 +76,7 @@ upload_result upload_store::find_place(const std::string& path, place& found) co
   if (S_ISDIR(status.st_mode)) return {409, "this is a directory", {}};
   // A symbolic link would be replaced, and what it names would stay as it is.
   if (!S_ISREG(status.st_mode)) return {403, "this is not a file", {}};
-  found.mode = status.st_mode;
+  found.replaced = status;
   return {};
 }
 
@@ -116,9 +119,16 @@ current_tags tags_of(const root_directory& root, const std::string& path, const 
 
 }  // namespace
 
-int upload_store::check(const std::string& path, const upload_conditions& conditions) const {
+int upload_store::check(const place& of, const std::string& path, const upload_conditions& conditions) const {
+  return check(of.directory.get(), of.name, path, conditions);
+}
+
+int upload_store::check(int directory, const std::string& name, const std::string& path,
+                        const upload_conditions& conditions) const {
+  if (!conditions.if_match && !conditions.if_none_match && !conditions.if_unmodified_since) return 0;
   struct ::stat status {};
-  const bool exists = find_status(root_, path, status);
+  const bool exists = ::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+  if (!exists && errno != ENOENT) throw std::system_error(errno, std::system_category(), "cannot look for a file");
   const bool names_tags = conditions.if_match || conditions.if_none_match;
   const current_tags tags = exists && names_tags ? tags_of(root_, path, file_identity::of(status)) : current_tags{};
   if (conditions.if_match) {
@@ -134,10 +144,10 @@ int upload_store::check(const std::string& path, const upload_conditions& condit
 upload_result upload_store::commit(temporary_file& file, const std::string& path, const std::string& name,
                                    const upload_conditions& conditions) {
   struct ::stat replaced {};
-  if (::fstatat(file.directory(), name.c_str(), &replaced, AT_SYMLINK_NOFOLLOW) == 0) file.set_mode(replaced.st_mode);
+  if (::fstatat(file.directory(), name.c_str(), &replaced, AT_SYMLINK_NOFOLLOW) == 0) file.take_access_of(replaced);
   file.sync();  // takes the longest: before others have to wait
   const std::lock_guard lock(commit_mutex_);
-  if (check(path, conditions) != 0) return {412, "the file has changed meanwhile", {}};
+  if (check(file.directory(), name, path, conditions) != 0) return {412, "the file has changed meanwhile", {}};
   struct ::stat status {};
   const bool existed = ::fstatat(file.directory(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
   if (existed && S_ISDIR(status.st_mode)) return {409, "this is a directory", {}};
@@ -155,7 +165,7 @@ upload_result upload_store::remove(const std::string& path, const upload_conditi
                : fault;
   }
   const std::lock_guard lock(commit_mutex_);
-  if (check(path, conditions) != 0) return {412, "the file is not the one that is meant", {}};
+  if (check(found, path, conditions) != 0) return {412, "the file is not the one that is meant", {}};
   if (::unlinkat(found.directory.get(), found.name.c_str(), 0) != 0) {
     if (errno == ENOENT) return {404, "there is no such file", {}};
     if (errno == EACCES || errno == EPERM || errno == EROFS) return {403, "this cannot be removed", {}};

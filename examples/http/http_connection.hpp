@@ -81,6 +81,10 @@ class http_connection final : public http_exchange {
     std::optional<std::uint64_t> acknowledged_before;
     std::size_t held_bytes = 0;
     std::chrono::steady_clock::duration stalled{};  // nothing was taken for so long
+    // Up to where the file of the answer has been brought into memory for it, and when.
+    std::uint64_t warmed_from = 0;
+    std::uint64_t warmed_until = 0;
+    std::chrono::steady_clock::time_point warmed_at{};
     bool watched = false;
     bool head_written = false;
     bool closes = false;  // this is the last answer

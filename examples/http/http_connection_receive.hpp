@@ -314,7 +314,7 @@ void http_connection<Stream>::linger(pointer self) {
   const ::ssize_t dropped =
       ::recv(connection.socket().native_handle(), unseen.data(), unseen.size(), MSG_TRUNC | MSG_DONTWAIT);
   if (dropped == 0 || (dropped < 0 && errno != EAGAIN && errno != EINTR)) return;
-  if (dropped > 0) {
+  if (dropped > 0 && !connection.shard_.draining_) {
     const auto left = connection.lingers_until_ - std::chrono::steady_clock::now();
     if (left <= left.zero()) return;
     connection.deadline_.expires_after(std::min<std::chrono::steady_clock::duration>(linger_silence, left));

@@ -24,6 +24,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <utility>
@@ -33,6 +34,11 @@ namespace slabbuf::examples {
 // Parts of a file as large as this are sent by the system, where there is no TLS; smaller ones cost less as bytes in a
 // block, behind the head (bench/net/send_file_bench.cpp).
 inline constexpr std::uint64_t send_file_bytes_least = std::uint64_t{64} << 10;
+// What is not in memory is brought there for so many bytes at once, and counts as being there for so long. Where the
+// system cannot say (overlayfs, say), each step would else fetch what the ones before have fetched: a peer that takes
+// little at a time has at most this read for each of its steps, four times a second.
+inline constexpr std::size_t warmed_bytes_max = std::size_t{256} << 10;
+inline constexpr std::chrono::milliseconds warmed_time{250};
 inline constexpr std::size_t output_bytes_max = std::size_t{128} << 10;
 // As much where the budget is short: whoever reads slowly keeps no more, and over TLS twice that.
 inline constexpr std::size_t output_bytes_when_short = std::size_t{16} << 10;
@@ -163,7 +169,11 @@ bool http_connection<Stream>::send_file_part(pointer& self) {
   const std::uint64_t part_left = http_file::part_bytes - body.next_offset() % http_file::part_bytes;
   const auto count = static_cast<std::size_t>(std::min(body.next_count(), part_left));
   if (body.file()->is_warm(body.next_offset(), count)) return send_warm_part(self, count);
-  warm_cold(std::move(self), count);
+  const active& now = *connection.current();
+  if (body.next_offset() >= now.warmed_from && body.next_offset() < now.warmed_until &&
+      std::chrono::steady_clock::now() - now.warmed_at < warmed_time)
+    return send_warm_part(self, std::min<std::size_t>(count, now.warmed_until - body.next_offset()));
+  warm_cold(std::move(self), std::min(count, warmed_bytes_max));
   return false;
 }
 
@@ -409,8 +419,8 @@ void http_connection<Stream>::read_cold(pointer self) {
       });
 }
 
-// Another thread fetches what the system would have waited for. What the socket takes then is sent without asking
-// again: where the system cannot say, or takes the memory away at once, that would go on for ever.
+// Another thread fetches what the system would have waited for. What the socket takes then, and soon after, is sent
+// without asking again: where the system cannot say, or takes the memory away at once, that would go on for ever.
 template <class Stream>
 void http_connection<Stream>::warm_cold(pointer self, std::size_t count) {
   http_connection& connection = *self;
@@ -423,6 +433,10 @@ void http_connection<Stream>::warm_cold(pointer self, std::size_t count) {
         return true;
       },
       [self = std::move(self), count](const std::exception_ptr&, bool) mutable {
+        active& again = *self->current();
+        again.warmed_from = again.response.body.next_offset();
+        again.warmed_until = again.warmed_from + count;
+        again.warmed_at = std::chrono::steady_clock::now();
         if (send_warm_part(self, count)) send(std::move(self));
       });
 }

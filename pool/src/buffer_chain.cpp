@@ -317,6 +317,8 @@ void buffer_chain::take_spare(detail::pool_core& from, std::size_t wanted_bytes)
 }
 
 buffer_chain::room_spans buffer_chain::prepare(detail::pool_core& from, std::size_t count) {
+  // No acquire() gives as much, and throws: not only when block by block all memory has gone.
+  if (count > PTRDIFF_MAX) piece::take(from, count).release();
   count_prepared_as_written();
   bool tail = tail_prepared_;
   if (!tail && spare_count_ == 0 && count_ != 0) tail = last_piece().settle() && !last_piece().room().empty();

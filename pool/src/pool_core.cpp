@@ -163,7 +163,12 @@ pool_core::~pool_core() {
   while (caches_ != nullptr) detach(caches_);
 
   std::uint64_t in_use = depot_.oversize().in_use;
-  for (std::size_t index = 0; index < table_.count(); ++index) in_use += depot_.blocks_out(index);
+  for (std::size_t index = 0; index < table_.count(); ++index) {
+    const std::uint64_t out = depot_.blocks_out(index);
+    // More came back than went out: a block that was put twice, and went out again before its slab saw it.
+    if (out > UINT64_MAX / 2) report_misuse({misuse::double_put, this, 0, classes_[index].of.size});
+    in_use += out;
+  }
   if (in_use == 0) return;
   provenance oldest;
   const bool known = samples_ != nullptr && samples_->oldest(oldest);

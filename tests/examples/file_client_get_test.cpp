@@ -374,6 +374,40 @@ TEST_F(FileClient, WritesThroughALinkAndAsWhoMayReadIt) {
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
 }
 
+TEST_F(FileClient, MakesTheFileThatALinkNames) {
+  scripted_server server([](scripted_request& request) { request.answer("200 OK", "", "text"); });
+  std::filesystem::create_symlink("between", files.path("target"));
+  std::filesystem::create_symlink(files.path("real"), files.path("between"));
+  expect_got(get(server.url()), "text");
+  EXPECT_TRUE(std::filesystem::is_symlink(files.path("target")));
+  EXPECT_TRUE(std::filesystem::is_symlink(files.path("between")));
+  EXPECT_EQ(files.read("real"), "text");
+  std::filesystem::create_symlink("round", files.path("round"));
+  const outcome result = run({"get", server.url(), files.path("round")});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.errors.find("symbolic links"), std::string::npos) << result.errors;
+}
+
+// What is on its way is read and written by its owner alone, and by that one whatever the target says.
+TEST_F(FileClient, GoesOnWithWhatReplacesAFileThatMayNotBeWritten) {
+  const std::string content = random_content(200'000);
+  std::atomic<bool> broken{true};
+  scripted_server server([&](scripted_request& request) {
+    if (!broken) return request.answer("200 OK", "", content);
+    request.send("HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 200000\r\n\r\n" + content.substr(0, 100'000));
+    request.close();
+  });
+  using std::filesystem::perms;
+  files.write("target", "old");
+  std::filesystem::permissions(files.path("target"), perms::owner_read | perms::group_read | perms::others_read);
+  EXPECT_EQ(get(server.url(), {"--retries", "0"}).status, 3);
+  EXPECT_EQ(std::filesystem::status(files.path(".target.part")).permissions(), perms::owner_read | perms::owner_write);
+  broken = false;
+  expect_got(get(server.url()), content);
+  EXPECT_EQ(std::filesystem::status(files.path("target")).permissions(),
+            perms::owner_read | perms::group_read | perms::others_read);
+}
+
 TEST_F(FileClient, ReplacesNothingThatIsNoFile) {
   scripted_server server([&](scripted_request& request) { request.answer("200 OK", "", "text"); });
   ASSERT_EQ(::mkfifo(files.path("target").c_str(), 0600), 0);

@@ -244,5 +244,21 @@ TEST_F(FileClient, AServerThatCannotBeAskedGetsTheBodyAtOnce) {
   EXPECT_EQ(requests.load(), 2);
 }
 
+// By then a part of the body has gone, which such a server has dropped.
+TEST_F(FileClient, AServerThatSaysSoLateGetsTheWholeBody) {
+  const std::string content = random_content(50'000);
+  files.write("source", content);
+  std::atomic<int> requests{0};
+  scripted_server server([&](scripted_request& request) {
+    const bool first = ++requests == 1;
+    EXPECT_EQ(content_length(request), content.size());
+    EXPECT_EQ(request.body(first ? 1000 : content.size()) == content.substr(0, first ? 1000 : content.size()), true);
+    request.answer(first ? "417 Expectation Failed" : "201 Created", "Connection: close\r\n");
+  });
+  const outcome result = put(server.url());
+  EXPECT_EQ(result.status, 0) << result.errors;
+  EXPECT_EQ(requests.load(), 2);
+}
+
 }  // namespace
 }  // namespace slabbuf

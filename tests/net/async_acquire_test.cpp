@@ -83,6 +83,20 @@ TYPED_TEST(async_acquire_test, CompletesWithoutWaitingWhereThereIsRoomButNotWith
   EXPECT_FALSE(this->pool_.has_waiters());
 }
 
+// As every other operation does; the handler is copied.
+TYPED_TEST(async_acquire_test, TakesAHandlerThatHasAName) {
+  std::optional<asio::error_code> ec;
+  buffer got;
+  auto handler = this->into(ec, got);
+  buffer all = this->pool_.acquire(block_bytes);
+  buffer rest = this->pool_.acquire(block_bytes);
+  async_acquire(this->pool_, block_bytes, handler);
+  all.release();
+  this->context_.run();
+  EXPECT_EQ(ec, asio::error_code());
+  EXPECT_EQ(got.size(), block_bytes);
+}
+
 TYPED_TEST(async_acquire_test, WaitsUntilThereIsRoom) {
   buffer first = this->pool_.acquire(block_bytes);
   buffer second = this->pool_.acquire(block_bytes);

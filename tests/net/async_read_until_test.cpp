@@ -82,6 +82,50 @@ TEST_F(async_read_until_test, WhatCameWithAMessageIsThereForTheNext) {
   EXPECT_TRUE(chain_.empty());
 }
 
+// Each byte comes in a block of its own, which is not kept for it.
+TEST_F(async_read_until_test, AMessageThatComesByteByByteTakesFewBlocks) {
+  const std::string message(3000, 'x');
+  net::async_read_exactly(pair_.near, chain_, pool_, message.size(), store());
+  for (const char& each : message) {
+    send({&each, 1});
+    context_.run_one();
+  }
+  while (!result_) ASSERT_NE(context_.run_one(), 0U);
+  EXPECT_FALSE(result_->ec);
+  EXPECT_EQ(text_of(chain_), message);
+  EXPECT_EQ(chain_.block_count(), 1U);
+}
+
+TEST_F(async_read_until_test, BytesArePutBehindNoneThatSomebodyElseHas) {
+  send("one\r\ntwo");
+  net::async_read_until(pair_.near, chain_, pool_, "\r\n", store());
+  run();
+  const buffer_chain first = chain_.split(result_->bytes);  // an owner of the same block
+  send("\r\n");
+  net::async_read_until(pair_.near, chain_, pool_, "\r\n", store());
+  run();
+  EXPECT_EQ(text_of(chain_), "two\r\n");
+  EXPECT_EQ(text_of(first), "one\r\n");
+  EXPECT_EQ(chain_.block_count(), 2U);
+}
+
+// A chain that the program has begun in a pool that clears nothing, and bytes that are to be cleared.
+TEST_F(async_read_until_test, SecretsArePutBehindNothingThatIsNotCleared) {
+  local_pool careless({.zero = zeroing::none});
+  for (const bool cleared : {false, true}) {
+    buffer begun = careless.acquire(100);
+    begun.resize(1);
+    if (cleared) begun.clear_on_release();
+    chain_.append(std::move(begun));
+    send("secret");
+    net::async_read_exactly(pair_.near, chain_, pool_, 7, store());  // pool_ clears
+    run();
+    EXPECT_EQ(chain_.size(), 7U);
+    EXPECT_EQ(chain_.block_count(), cleared ? 1U : 2U);
+    chain_.clear();
+  }
+}
+
 TEST_F(async_read_until_test, HoldsNoBlockWhileThePeerIsSilent) {
   net::async_read_until(pair_.near, chain_, pool_, "\n", store());
   context_.poll();

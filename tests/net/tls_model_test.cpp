@@ -21,6 +21,7 @@
 #include <string_view>
 #include <utility>
 
+#include "support/handlers.hpp"
 #include "support/tls_pair.hpp"
 
 namespace slabbuf {
@@ -81,7 +82,7 @@ class TlsModel : public ::testing::Test {
   template <class Start>
   asio::error_code run(Start&& start) {
     std::optional<asio::error_code> ended;
-    start([&](asio::error_code ec, auto...) { ended = ec; });
+    start(support::noting(ended));
     until(ended);
     return *ended;
   }
@@ -94,10 +95,8 @@ class TlsModel : public ::testing::Test {
     std::array<char, 100> bytes;
     std::size_t count = 0;
     const asio::error_code ec = run([&](auto handler) {
-      stream.async_read_some(asio::buffer(bytes), [&, handler](asio::error_code failed, std::size_t got) {
-        count = got;
-        handler(failed);
-      });
+      handler.count = &count;
+      stream.async_read_some(asio::buffer(bytes), handler);
     });
     return {ec, std::string(bytes.data(), count)};
   }
@@ -127,7 +126,7 @@ TYPED_TEST(TlsModel, CloseNotifyIsTheEndOfTheStream) {
   auto& pair = this->connect();
   std::optional<asio::error_code> closed;
   EXPECT_FALSE(this->write(pair.client, "last words"));
-  pair.client.async_shutdown([&](asio::error_code ec) { closed = ec; });
+  pair.client.async_shutdown(support::noting(closed));
   EXPECT_EQ(this->read(pair.server).second, "last words");
   EXPECT_EQ(this->read(pair.server).first, asio::error::eof);
   EXPECT_EQ(this->read(pair.server).first, asio::error::eof) << "and again";
@@ -140,7 +139,7 @@ TYPED_TEST(TlsModel, CloseNotifyIsTheEndOfTheStream) {
 TYPED_TEST(TlsModel, BothSidesMayShutDownAtOnce) {
   auto& pair = this->connect();
   std::optional<asio::error_code> client;
-  pair.client.async_shutdown([&](asio::error_code ec) { client = ec; });
+  pair.client.async_shutdown(support::noting(client));
   EXPECT_FALSE(this->run([&](auto handler) { pair.server.async_shutdown(handler); }));
   this->until(client);
   EXPECT_FALSE(*client);
@@ -157,7 +156,7 @@ TYPED_TEST(TlsModel, EndOfConnectionWithoutCloseNotifyIsTruncation) {
 TYPED_TEST(TlsModel, ShutdownWithoutAnswerIsTruncation) {
   auto& pair = this->connect();
   std::optional<asio::error_code> ended;
-  pair.server.async_shutdown([&](asio::error_code ec) { ended = ec; });
+  pair.server.async_shutdown(support::noting(ended));
   pair.client.lowest_layer().shutdown(asio::socket_base::shutdown_send);
   this->until(ended);
   EXPECT_EQ(*ended, asio::ssl::error::stream_truncated);
@@ -182,7 +181,7 @@ TYPED_TEST(TlsModel, AWriteBehindCloseNotifyTakesNothing) {
   auto& pair = this->connect();
   asio::cancellation_signal signal;
   std::optional<asio::error_code> ended;
-  pair.server.async_shutdown(asio::bind_cancellation_slot(signal.slot(), [&](asio::error_code ec) { ended = ec; }));
+  pair.server.async_shutdown(asio::bind_cancellation_slot(signal.slot(), support::noting(ended)));
   EXPECT_EQ(this->read(pair.client).first, asio::error::eof);
   signal.emit(asio::cancellation_type::terminal);
   this->until(ended);
@@ -272,7 +271,7 @@ TYPED_TEST(TlsModel, AResetIsTheSystemsError) {
   auto& pair = this->connect();
   std::optional<asio::error_code> ended;
   char byte = 0;
-  pair.server.async_read_some(asio::buffer(&byte, 1), [&](asio::error_code ec, std::size_t) { ended = ec; });
+  pair.server.async_read_some(asio::buffer(&byte, 1), support::noting(ended));
   pair.client.lowest_layer().set_option(asio::socket_base::linger(true, 0));
   pair.client.lowest_layer().close();
   this->until(ended);
@@ -392,9 +391,8 @@ TYPED_TEST(TlsModel, ACancelledReadLosesNothing) {
   asio::cancellation_signal cancel;
   std::optional<asio::error_code> ended;
   char byte = 0;
-  pair.server.async_read_some(
-      asio::buffer(&byte, 1),
-      asio::bind_cancellation_slot(cancel.slot(), [&](asio::error_code ec, std::size_t) { ended = ec; }));
+  pair.server.async_read_some(asio::buffer(&byte, 1),
+                              asio::bind_cancellation_slot(cancel.slot(), support::noting(ended)));
   this->io.poll();
   this->io.restart();
   EXPECT_FALSE(ended);
@@ -410,7 +408,7 @@ TYPED_TEST(TlsModel, ClosingTheSocketAborts) {
   auto& pair = this->connect();
   std::optional<asio::error_code> ended;
   char byte = 0;
-  pair.server.async_read_some(asio::buffer(&byte, 1), [&](asio::error_code ec, std::size_t) { ended = ec; });
+  pair.server.async_read_some(asio::buffer(&byte, 1), support::noting(ended));
   this->io.poll();
   this->io.restart();
   pair.server.lowest_layer().close();

@@ -22,7 +22,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
-#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -32,12 +31,16 @@
 #include <vector>
 
 #include "support/chain_of_blocks.hpp"
+#include "support/handlers.hpp"
 #include "support/tls_pair.hpp"
 
 namespace slabbuf {
 namespace {
 
 using support::buffer_of;
+using support::on_block;
+using support::on_bytes;
+using support::on_end;
 using support::tls_contexts;
 using support::tls_pair;
 
@@ -82,19 +85,20 @@ TEST_P(TlsStream, CarriesBytesBothWays) {
   std::string there(5, '\0');
   std::string back(5, '\0');
   int done = 0;
-  asio::async_write(pair.client, asio::buffer("hello", 5), [&](asio::error_code ec, std::size_t count) {
-    EXPECT_FALSE(ec) << ec.message();
-    EXPECT_EQ(count, 5U);
-    ++done;
-  });
-  asio::async_read(pair.server, asio::buffer(there), [&](asio::error_code ec, std::size_t) {
-    EXPECT_FALSE(ec) << ec.message();
-    asio::async_write(pair.server, asio::buffer(there), [&](asio::error_code, std::size_t) { ++done; });
-  });
-  asio::async_read(pair.client, asio::buffer(back), [&](asio::error_code ec, std::size_t) {
-    EXPECT_FALSE(ec) << ec.message();
-    ++done;
-  });
+  asio::async_write(pair.client, asio::buffer("hello", 5), on_bytes([&](asio::error_code ec, std::size_t count) {
+                      EXPECT_FALSE(ec) << ec.message();
+                      EXPECT_EQ(count, 5U);
+                      ++done;
+                    }));
+  asio::async_read(pair.server, asio::buffer(there), on_bytes([&](asio::error_code ec, std::size_t) {
+                     EXPECT_FALSE(ec) << ec.message();
+                     asio::async_write(pair.server, asio::buffer(there),
+                                       on_bytes([&](asio::error_code, std::size_t) { ++done; }));
+                   }));
+  asio::async_read(pair.client, asio::buffer(back), on_bytes([&](asio::error_code ec, std::size_t) {
+                     EXPECT_FALSE(ec) << ec.message();
+                     ++done;
+                   }));
   run_until([&] { return done == 3; });
   EXPECT_EQ(back, "hello");
   EXPECT_EQ(in_use(), 0U);
@@ -103,16 +107,16 @@ TEST_P(TlsStream, CarriesBytesBothWays) {
 TEST_P(TlsStream, HoldsNoBlockWhileIdle) {
   EXPECT_EQ(in_use(), 0U);
   std::optional<buffer> received;
-  net::async_read_some(pair.server, pool, [&](asio::error_code ec, buffer bytes) {
-    EXPECT_FALSE(ec) << ec.message();
-    received = std::move(bytes);
-  });
+  net::async_read_some(pair.server, pool, on_block([&](asio::error_code ec, buffer bytes) {
+                         EXPECT_FALSE(ec) << ec.message();
+                         received = std::move(bytes);
+                       }));
   io.poll();
   EXPECT_FALSE(received);
   EXPECT_EQ(in_use(), 0U);
   EXPECT_EQ(pair.server.held_bytes(), 0U);
 
-  net::async_write(pair.client, buffer_of(pool, "now"), [](asio::error_code, std::size_t) {});
+  net::async_write(pair.client, buffer_of(pool, "now"), on_bytes([](asio::error_code, std::size_t) {}));
   run_until([&] { return received.has_value(); });
   EXPECT_EQ(text_of(*received), "now");
   EXPECT_EQ(in_use(), 1U);
@@ -164,14 +168,14 @@ TEST_P(TlsStream, WritesChainsAndReadsMessages) {
   const std::size_t total = data.size();
   buffer_chain received;
   std::optional<std::size_t> sent, got;
-  net::async_write(pair.server, std::move(data), [&](asio::error_code ec, std::size_t count) {
-    EXPECT_FALSE(ec) << ec.message();
-    sent = count;
-  });
-  net::async_read_exactly(pair.client, received, pool, total, [&](asio::error_code ec, std::size_t count) {
-    EXPECT_FALSE(ec) << ec.message();
-    got = count;
-  });
+  net::async_write(pair.server, std::move(data), on_bytes([&](asio::error_code ec, std::size_t count) {
+                     EXPECT_FALSE(ec) << ec.message();
+                     sent = count;
+                   }));
+  net::async_read_exactly(pair.client, received, pool, total, on_bytes([&](asio::error_code ec, std::size_t count) {
+                            EXPECT_FALSE(ec) << ec.message();
+                            got = count;
+                          }));
   run_until([&] { return sent && got; });
   EXPECT_EQ(*sent, total);
   ASSERT_EQ(received.size(), total);
@@ -181,11 +185,11 @@ TEST_P(TlsStream, WritesChainsAndReadsMessages) {
   received.clear();
 
   got.reset();
-  net::async_write(pair.client, buffer_of(pool, "one\r\ntwo"), [](asio::error_code, std::size_t) {});
-  net::async_read_until(pair.server, received, pool, "\r\n", [&](asio::error_code ec, std::size_t count) {
-    EXPECT_FALSE(ec) << ec.message();
-    got = count;
-  });
+  net::async_write(pair.client, buffer_of(pool, "one\r\ntwo"), on_bytes([](asio::error_code, std::size_t) {}));
+  net::async_read_until(pair.server, received, pool, "\r\n", on_bytes([&](asio::error_code ec, std::size_t count) {
+                          EXPECT_FALSE(ec) << ec.message();
+                          got = count;
+                        }));
   run_until([&] { return got.has_value(); });
   EXPECT_EQ(*got, 5U);
   received.clear();
@@ -194,15 +198,17 @@ TEST_P(TlsStream, WritesChainsAndReadsMessages) {
 
 TEST_P(TlsStream, AsiosReadUntilTakesIt) {
   std::optional<std::size_t> sent, got;
-  asio::async_write(pair.client, asio::buffer("one\r\ntwo\r\n", 10), [&](asio::error_code ec, std::size_t count) {
-    EXPECT_FALSE(ec) << ec.message();
-    sent = count;
-  });
+  asio::async_write(pair.client, asio::buffer("one\r\ntwo\r\n", 10),
+                    on_bytes([&](asio::error_code ec, std::size_t count) {
+                      EXPECT_FALSE(ec) << ec.message();
+                      sent = count;
+                    }));
   std::string text;
-  asio::async_read_until(pair.server, asio::dynamic_buffer(text), "\r\n", [&](asio::error_code ec, std::size_t count) {
-    EXPECT_FALSE(ec) << ec.message();
-    got = count;
-  });
+  asio::async_read_until(pair.server, asio::dynamic_buffer(text), "\r\n",
+                         on_bytes([&](asio::error_code ec, std::size_t count) {
+                           EXPECT_FALSE(ec) << ec.message();
+                           got = count;
+                         }));
   run_until([&] { return sent && got; });
   EXPECT_EQ(*got, 5U);
   EXPECT_EQ(text.substr(0, *got), "one\r\n");
@@ -211,10 +217,10 @@ TEST_P(TlsStream, AsiosReadUntilTakesIt) {
   chain.append_copy(pool, std::as_bytes(std::span(text).subspan(*got)));
   got.reset();
   asio::async_read_until(pair.server, net::dynamic_chain(chain, pool), "\r\n",
-                         [&](asio::error_code ec, std::size_t count) {
+                         on_bytes([&](asio::error_code ec, std::size_t count) {
                            EXPECT_FALSE(ec) << ec.message();
                            got = count;
-                         });
+                         }));
   run_until([&] { return got.has_value(); });
   EXPECT_EQ(*got, 5U);
   chain.clear();
@@ -224,11 +230,13 @@ TEST_P(TlsStream, AsiosReadUntilTakesIt) {
 TEST_P(TlsStream, ReadsSeveralRecordsAtOnce) {
   for (const std::string_view each : {"one ", "two ", "three"}) {
     std::optional<std::size_t> sent;
-    asio::async_write(pair.client, asio::buffer(each), [&](asio::error_code, std::size_t count) { sent = count; });
+    asio::async_write(pair.client, asio::buffer(each),
+                      on_bytes([&](asio::error_code, std::size_t count) { sent = count; }));
     run_until([&] { return sent.has_value(); });
   }
   std::optional<buffer> received;
-  net::async_read_some(pair.server, pool, [&](asio::error_code, buffer bytes) { received = std::move(bytes); });
+  net::async_read_some(pair.server, pool,
+                       on_block([&](asio::error_code, buffer bytes) { received = std::move(bytes); }));
   run_until([&] { return received.has_value(); });
   EXPECT_EQ(text_of(*received), "one two three");
   received.reset();
@@ -236,20 +244,22 @@ TEST_P(TlsStream, ReadsSeveralRecordsAtOnce) {
 
 TEST_P(TlsStream, DeliversWhatCameBeforeTheEnd) {
   std::optional<std::size_t> sent;
-  asio::async_write(pair.client, asio::buffer("end", 3), [&](asio::error_code, std::size_t count) { sent = count; });
+  asio::async_write(pair.client, asio::buffer("end", 3),
+                    on_bytes([&](asio::error_code, std::size_t count) { sent = count; }));
   run_until([&] { return sent.has_value(); });
-  pair.client.async_shutdown([](asio::error_code) {});
+  pair.client.async_shutdown(on_end([](asio::error_code) {}));
   std::optional<asio::error_code> ended;
   std::string text;
-  net::async_read_some(pair.server, pool, [&](asio::error_code ec, buffer bytes) {
-    EXPECT_FALSE(ec) << ec.message();
-    text = text_of(bytes);
-    bytes.release();
-    net::async_read_some(pair.server, pool, [&](asio::error_code failed, const buffer& nothing) {
-      EXPECT_FALSE(nothing);
-      ended = failed;
-    });
-  });
+  net::async_read_some(pair.server, pool, on_block([&](asio::error_code ec, buffer bytes) {
+                         EXPECT_FALSE(ec) << ec.message();
+                         text = text_of(bytes);
+                         bytes.release();
+                         net::async_read_some(pair.server, pool,
+                                              on_block([&](asio::error_code failed, const buffer& nothing) {
+                                                EXPECT_FALSE(nothing);
+                                                ended = failed;
+                                              }));
+                       }));
   run_until([&] { return ended.has_value(); });
   EXPECT_EQ(text, "end");
   EXPECT_EQ(*ended, asio::error::eof);
@@ -263,13 +273,13 @@ TEST_P(TlsStream, LosesNothingWhenTheBudgetHasNoRoom) {
   std::string text;
   const auto read = [&] {
     ended.reset();
-    net::async_read_some(pair.server, tight, [&](asio::error_code ec, const buffer& bytes) {
-      ended = ec;
-      text = text_of(bytes);
-    });
+    net::async_read_some(pair.server, tight, on_block([&](asio::error_code ec, const buffer& bytes) {
+                           ended = ec;
+                           text = text_of(bytes);
+                         }));
     run_until([&] { return ended.has_value(); });
   };
-  net::async_write(pair.client, buffer_of(pool, "later"), [](asio::error_code, std::size_t) {});
+  net::async_write(pair.client, buffer_of(pool, "later"), on_bytes([](asio::error_code, std::size_t) {}));
   read();
   EXPECT_EQ(*ended, asio::error::no_buffer_space);
   in_the_way.release();
@@ -282,11 +292,11 @@ TEST_P(TlsStream, LosesNothingWhenTheBudgetHasNoRoom) {
 TEST_P(TlsStream, ClearsDecryptedBytesInAPoolThatClearsNothing) {
   concurrent_pool careless({.zero = zeroing::none});
   const std::byte* address = nullptr;
-  net::async_write(pair.client, buffer_of(pool, "secret"), [](asio::error_code, std::size_t) {});
-  net::async_read_some(pair.server, careless, [&](asio::error_code, buffer bytes) {
-    address = std::as_const(bytes).data();
-    EXPECT_EQ(text_of(bytes), "secret");
-  });
+  net::async_write(pair.client, buffer_of(pool, "secret"), on_bytes([](asio::error_code, std::size_t) {}));
+  net::async_read_some(pair.server, careless, on_block([&](asio::error_code, buffer bytes) {
+                         address = std::as_const(bytes).data();
+                         EXPECT_EQ(text_of(bytes), "secret");
+                       }));
   run_until([&] { return address != nullptr && careless.stats().in_use == 0; });
   const buffer again = careless.acquire(net::read_bytes_default);
   ASSERT_EQ(again.data(), address);
@@ -299,12 +309,12 @@ TEST_P(TlsStream, HandlersWithANameStayWithTheirOwner) {
   std::array<char, 100> bytes{};
   int written = 0;
   const std::string text = "x";
-  std::function<void(asio::error_code, std::size_t)> on_read = [&](asio::error_code ec, std::size_t count) {
+  on_bytes on_read = [&](asio::error_code ec, std::size_t count) {
     ASSERT_FALSE(ec);
     received.append(bytes.data(), count);
     if (received.size() < 3) pair.server.async_read_some(asio::buffer(bytes), on_read);
   };
-  std::function<void(asio::error_code, std::size_t)> on_write = [&](asio::error_code ec, std::size_t) {
+  on_bytes on_write = [&](asio::error_code ec, std::size_t) {
     ASSERT_FALSE(ec);
     if (++written == 1) pair.client.async_write_some(asio::buffer(text), on_write);
     if (written == 2) net::async_write(pair.client, buffer_of(pool, text), on_write);
@@ -314,9 +324,9 @@ TEST_P(TlsStream, HandlersWithANameStayWithTheirOwner) {
   run_until([&] { return written == 3 && received.size() == 3; });
   EXPECT_TRUE(on_read);
   EXPECT_TRUE(on_write);
-  std::function<void(asio::error_code, buffer)> on_block = [](asio::error_code, const buffer&) {};
-  net::async_read_some(pair.server, pool, on_block);
-  EXPECT_TRUE(on_block);
+  on_block on_nothing = [](asio::error_code, const buffer&) {};
+  net::async_read_some(pair.server, pool, on_nothing);
+  EXPECT_TRUE(on_nothing);
 }
 
 TEST_P(TlsStream, ACancelledWriteIsTheLastOne) {
@@ -327,7 +337,7 @@ TEST_P(TlsStream, ACancelledWriteIsTheLastOne) {
     ended.reset();
     pair.server.async_write_some(
         asio::buffer(data),
-        asio::bind_cancellation_slot(cancel.slot(), [&](asio::error_code ec, std::size_t) { ended = ec; }));
+        asio::bind_cancellation_slot(cancel.slot(), on_bytes([&](asio::error_code ec, std::size_t) { ended = ec; })));
     io.poll();
     io.restart();
   } while (ended);
@@ -341,7 +351,7 @@ TEST_P(TlsStream, ACancelledWriteIsTheLastOne) {
   EXPECT_EQ(in_use(), 0U);
 
   ended.reset();
-  asio::async_write(pair.server, asio::buffer("x", 1), [&](asio::error_code ec, std::size_t) { ended = ec; });
+  asio::async_write(pair.server, asio::buffer("x", 1), on_bytes([&](asio::error_code ec, std::size_t) { ended = ec; }));
   run_until([&] { return ended.has_value(); });
   EXPECT_EQ(*ended, asio::error::broken_pipe);
 }
@@ -350,8 +360,9 @@ TEST_P(TlsStream, AHandshakeCanBeCancelled) {
   tls_pair other(io, contexts, pool);
   asio::cancellation_signal cancel;
   std::optional<asio::error_code> ended;
-  other.server.async_handshake(asio::ssl::stream_base::server,
-                               asio::bind_cancellation_slot(cancel.slot(), [&](asio::error_code ec) { ended = ec; }));
+  other.server.async_handshake(
+      asio::ssl::stream_base::server,
+      asio::bind_cancellation_slot(cancel.slot(), on_end([&](asio::error_code ec) { ended = ec; })));
   io.poll();
   io.restart();
   cancel.emit(asio::cancellation_type::terminal);
@@ -364,9 +375,9 @@ TEST_P(TlsStream, GivesEverythingBackWhenTheContextDies) {
     asio::io_context dying;
     tls_pair other(dying, contexts, pool);
     other.shake_hands();
-    net::async_read_some(other.server, pool, [](asio::error_code, const buffer&) { FAIL(); });
+    net::async_read_some(other.server, pool, on_block([](asio::error_code, const buffer&) { FAIL(); }));
     net::async_write(other.server, buffer_of(pool, std::string(std::size_t{32} << 20, 'x')),
-                     [](asio::error_code, std::size_t) { FAIL(); });
+                     on_bytes([](asio::error_code, std::size_t) { FAIL(); }));
     dying.poll();
     EXPECT_GT(in_use(), 0U);
   }
@@ -375,11 +386,11 @@ TEST_P(TlsStream, GivesEverythingBackWhenTheContextDies) {
 
 TEST_P(TlsStream, NeverCallsAHandlerWithinTheCall) {
   bool called = false;
-  net::async_write(pair.server, buffer{}, [&](asio::error_code ec, std::size_t count) {
-    EXPECT_FALSE(ec);
-    EXPECT_EQ(count, 0U);
-    called = true;
-  });
+  net::async_write(pair.server, buffer{}, on_bytes([&](asio::error_code ec, std::size_t count) {
+                     EXPECT_FALSE(ec);
+                     EXPECT_EQ(count, 0U);
+                     called = true;
+                   }));
   EXPECT_FALSE(called);
   run_until([&] { return called; });
 }
@@ -387,10 +398,11 @@ TEST_P(TlsStream, NeverCallsAHandlerWithinTheCall) {
 TEST_P(TlsStream, CompletesOnTheHandlersExecutorAndTakesAFuture) {
   asio::io_context elsewhere;
   bool called = false;
-  net::async_read_some(pair.server, pool, asio::bind_executor(elsewhere, [&](asio::error_code, const buffer& bytes) {
-                         EXPECT_EQ(text_of(bytes), "here");
-                         called = true;
-                       }));
+  net::async_read_some(pair.server, pool,
+                       asio::bind_executor(elsewhere, on_block([&](asio::error_code, const buffer& bytes) {
+                                             EXPECT_EQ(text_of(bytes), "here");
+                                             called = true;
+                                           })));
   std::future<std::size_t> sent = asio::async_write(pair.client, asio::buffer("here", 4), asio::use_future);
   while (sent.wait_for(std::chrono::seconds(0)) != std::future_status::ready) io.run_one();
   EXPECT_EQ(sent.get(), 4U);
@@ -405,10 +417,11 @@ TEST_P(TlsStream, CompletesOnTheHandlersExecutorAndTakesAFuture) {
 TEST_P(TlsStream, MovesWhileIdle) {
   support::pool_tls_stream moved(std::move(pair.server));
   std::optional<std::size_t> sent;
-  asio::async_write(moved, asio::buffer("moved", 5), [&](asio::error_code, std::size_t count) { sent = count; });
+  asio::async_write(moved, asio::buffer("moved", 5),
+                    on_bytes([&](asio::error_code, std::size_t count) { sent = count; }));
   std::string text(5, '\0');
   bool received = false;
-  asio::async_read(pair.client, asio::buffer(text), [&](asio::error_code, std::size_t) { received = true; });
+  asio::async_read(pair.client, asio::buffer(text), on_bytes([&](asio::error_code, std::size_t) { received = true; }));
   run_until([&] { return sent && received; });
   EXPECT_EQ(text, "moved");
 }

@@ -49,7 +49,7 @@ TYPED_TEST(buffer_chain_failure_test, WhenTheBudgetSaysNoNothingHasChanged) {
   const std::function<void(buffer_chain&)> actions[] = {
       [](buffer_chain& of) { of.coalesce(); }, [](buffer_chain& of) { of.coalesce(5); },
       [&](buffer_chain& of) { of.append_copy(pool, bytes(std::string(30'000, 'x'))); },
-      [&](buffer_chain& of) { of.prepare(pool, 30'000); }, [&](buffer_chain& of) { of.prepare(pool, SIZE_MAX); }};
+      [&](buffer_chain& of) { of.prepare(pool, 30'000); }, [&](buffer_chain& of) { of.prepare(pool, SIZE_MAX / 2); }};
   for (const std::size_t piece_count : std::initializer_list<std::size_t>{2, 4, 5, 100}) {
     buffer_chain tested = several(pool, piece_count);
     const std::string expected = text_of(tested);
@@ -71,6 +71,8 @@ TYPED_TEST(buffer_chain_failure_test, WhenTheBudgetSaysNoNothingHasChanged) {
       expect_shows(tested, expected);
       EXPECT_EQ(pool.stats().in_use, before.in_use - 1) << "what could be had went back";
     }
+    EXPECT_THROW(tested.prepare(pool, SIZE_MAX), acquire_failed) << "of no pool: without taking all blocks first";
+    expect_shows(tested, expected);
     // What was prepared stays so when more is not to be had.
     rest.resize(rest.size() - std::min<std::size_t>(rest.size(), 8));
     tested.prepare(pool, 3);

@@ -119,5 +119,19 @@ TEST(pmr_resource_death_test, ReportsMemoryThatIsNoPools) {
   EXPECT_DEATH(memory.deallocate(&on_stack, sizeof on_stack), "slabbuf: foreign_pointer");
 }
 
+// Its slab never sees it twice: the block goes out of the cache twice, and comes back by two owners.
+TEST(pmr_resource_death_test, ReportsMemoryGivenBackTwiceWhenThePoolEnds) {
+  const auto twice = [] {
+    local_pool pool;
+    pmr_resource memory(pool);
+    void* const block = memory.allocate(100);
+    memory.deallocate(block, 100);
+    memory.deallocate(block, 100);
+    const buffer one = pool.acquire(100);
+    const buffer other = pool.acquire(100);
+  };
+  EXPECT_DEATH(twice(), "slabbuf: double_put");
+}
+
 }  // namespace
 }  // namespace slabbuf

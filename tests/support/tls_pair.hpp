@@ -15,6 +15,7 @@
 #include <optional>
 #include <utility>
 
+#include "support/handlers.hpp"
 #include "support/loopback_pair.hpp"
 #include "support/tls_certificates.hpp"
 
@@ -56,8 +57,8 @@ struct basic_tls_pair {
   /// Both sides at once. Returns how each ended.
   std::pair<asio::error_code, asio::error_code> shake_hands() {
     std::optional<asio::error_code> server_ec, client_ec;
-    server.async_handshake(asio::ssl::stream_base::server, [&](asio::error_code ec) { server_ec = ec; });
-    client.async_handshake(asio::ssl::stream_base::client, [&](asio::error_code ec) { client_ec = ec; });
+    server.async_handshake(asio::ssl::stream_base::server, noting(server_ec));
+    client.async_handshake(asio::ssl::stream_base::client, noting(client_ec));
     while (!server_ec || !client_ec) context.run_one();
     context.restart();
     return {*server_ec, *client_ec};

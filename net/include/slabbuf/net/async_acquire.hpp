@@ -120,7 +120,7 @@ class acquire_op {
   }
 
   /// Starts an operation.
-  static void start(Handler&& handler, Pool& pool, std::size_t size) {
+  static void start(Handler handler, Pool& pool, std::size_t size) {
     wait_allocator allocator(asio::get_associated_allocator(handler));
     wait_type* const memory = wait_traits::allocate(allocator, 1);
     wait_ptr wait(nullptr, {allocator});
@@ -209,7 +209,9 @@ struct initiate_acquire {
 ///  - operation_aborted: cancelled. What it had got by then is delivered and not lost.
 /// First come, first served among those who wait; acquire() and try_acquire() do not stand in line.
 /// Completes through the handler's associated executor, never within the call. Supports every type of
-/// cancellation.
+/// cancellation. A plain callback has none but Asio's system executor, which is another thread: what a local_pool gives
+/// must not go there, so bind an executor of the pool's thread to the handler (asio::bind_executor; coroutines have
+/// one).
 template <buffer_pool Pool, class Token>
 auto async_acquire(Pool& pool, std::size_t size, Token&& token) {
   return asio::async_initiate<Token, void(asio::error_code, buffer)>(detail::initiate_acquire<Pool>{&pool}, token,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Message framing without copying: reads into a chain until it has so many bytes, or a delimiter.
 // Threads: as the socket: one read at a time.
-// Lifetime: socket, chain and pool must live until the handler is called. Bytes stay in the chain, in the blocks
-// they were received in; the caller takes a message out by consume() or split(), and what came with it is there
-// for the next call.
+// Lifetime: socket, chain and pool must live until the handler is called. Bytes stay in the chain; the caller takes a
+// message out by consume() or split(), and what came with it is there for the next call.
+//
+// They stay in the blocks they were received in, but for those that have room behind the ones before: a peer that sends
+// byte by byte would have a block for each. So a message takes twice its bytes and a block of the pool, at most.
 //
 // As async_read_some, these hold no block while the peer is silent. asio::async_read_until on a dynamic_chain does the
 // same with a block in hand, and throws where the budget has no room.
@@ -61,7 +63,7 @@ class fill_chain_op {
     ec_ = ec;
     if (!ec) {
       try {
-        chain_->append(std::move(received));
+        keep(std::move(received));
       } catch (const std::bad_alloc&) {
         ec_ = asio::error::no_memory;
       }
@@ -75,6 +77,17 @@ class fill_chain_op {
     message_bytes_ = complete_(*chain_);
     if (message_bytes_ == 0 && chain_->size() >= bytes_max_) ec_ = asio::error::not_found;
     return ec_ || message_bytes_ != 0 || complete_.wants_nothing();
+  }
+
+  void keep(buffer received) {
+    const auto pieces = chain_->pieces();
+    // Where nobody else owns the last block, and it is cleared in the end if this one is.
+    if (!pieces.empty() && pieces.back().is_alone() && pieces.back().room().size() >= received.size() &&
+        (pieces.back().clears_on_release() || !received.clears_on_release())) {
+      chain_->append_copy(*pool_, {std::as_const(received).data(), received.size()});
+    } else {
+      chain_->append(std::move(received));
+    }
   }
 
   template <class Self>

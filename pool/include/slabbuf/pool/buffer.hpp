@@ -139,6 +139,8 @@ class buffer {
   void clear_on_release() noexcept {
     if (data_ != nullptr) home_ |= detail::secret_tag_for(home_);
   }
+  /// Whether it is, for that reason or for the pool's.
+  bool clears_on_release() const noexcept { return data_ == nullptr || detail::clears(home_); }
 
   /// A view of all of size() that keeps the block, too; the buffer stays what it is. A view of no bytes owns
   /// nothing. Throws std::bad_alloc when there is no memory for the count of owners: then nothing has

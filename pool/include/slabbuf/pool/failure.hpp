@@ -31,7 +31,7 @@ const char* to_string(misuse kind) noexcept;
 
 struct misuse_report {
   misuse kind;
-  const void* address;     // the offending block or pool
+  const void* address;     // the offending block or pool; the pool, too, where a double_put is found when it ends
   std::size_t size_bytes;  // what the caller said, 0 where nobody did; for pool_died_in_use, blocks in use
   std::size_t class_size;  // capacity of the block in bytes, 0 where none is known
   // Who has, or last had, the block, of those who were sampled (pool_options::sample_period); where not all

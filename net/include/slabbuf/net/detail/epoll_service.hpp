@@ -371,7 +371,8 @@ class epoll_service : public asio::execution_context::service {
   void notify_fork(asio::execution_context::fork_event event) override {
     if (event != asio::execution_context::fork_child) return;
     const std::lock_guard lock(mutex_);
-    make_set();  // ends Asio's wait for the old one, which brings a turn
+    // Ends Asio's wait for the old one, which brings a turn; not where Asio waits in an io_uring (net/README.md).
+    make_set();
     if (state_ == state::armed) state_ = state::called;
     for (epoll_entry& each : entries_) {
       const int error = ask_for(each, std::exchange(each.interest, 0));

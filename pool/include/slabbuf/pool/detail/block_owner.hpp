@@ -45,6 +45,9 @@ inline std::uintptr_t secret_tag_for(std::uintptr_t home) noexcept {
   return class_at(home).clear == zeroing::none ? secret_tag : 0;
 }
 
+/// Whether what such an owner has written is cleared in the end.
+inline bool clears(std::uintptr_t home) noexcept { return (home & secret_tag) != 0 || secret_tag_for(home) == 0; }
+
 /// Another owner of the block. Returns what both have for `home` from now on. Throws std::bad_alloc: then
 /// nothing has changed.
 [[nodiscard]] std::uintptr_t join(const std::byte* block, std::uintptr_t home);
@@ -95,6 +98,7 @@ struct block_part {
   bool settle() noexcept { return detail::settle(block, home, written); }
   void release() const noexcept { release_block(block, home, written); }
   void clear_on_release() noexcept { home |= secret_tag_for(home); }
+  bool clears_on_release() const noexcept { return clears(home); }
 
   /// Another owner, of `count` of the bytes from `position` on. Throws std::bad_alloc: then nothing has changed.
   block_part share(std::uint32_t position, std::uint32_t count) {
