@@ -35,7 +35,7 @@ class temporary_file {
   int directory() const noexcept { return directory_.get(); }
   int descriptor() const noexcept { return file_.get(); }
 
-  /// See there. Throws std::system_error.
+  /// As file_access.hpp has it. Throws std::system_error.
   void take_access_of(const struct ::stat& replaced);
 
   /// Writes all of `bytes`, behind what is there. Throws std::system_error; a part of them may have been written.
