@@ -119,29 +119,31 @@ int main(int argument_count, char** arguments) {
       "TLS "
       "failed; 6 the digest differs; 130 interrupted. After 3 and 130 the same `get` goes on where it was.");
   app.require_subcommand(1);
-  app.fallthrough();  // options may follow the verb, and so may --help, which then has all of them
   const CLI::Validator is_url(check_url, "");
   CLI::App* const get = app.add_subcommand("get", "Writes what the URL is to FILE (as the URL calls it, by default)");
   get->add_option("URL", asked.url, "http:// or https://")->type_name("")->required()->check(is_url);
   get->add_option("FILE", asked.file, "Where to; a directory is one to write into")->type_name("");
   CLI::App* const put = app.add_subcommand("put", "Sends FILE to the URL (into it, where it ends with a slash)");
-  for (CLI::App* const verb : {get, put}) verb->set_help_flag();
   put->add_option("FILE", asked.file, "What to send")->type_name("")->required();
   put->add_option("URL", asked.url, "http:// or https://")->type_name("")->required()->check(is_url);
-  add_count_option(app, "--connections", asked.options.connections, 1, 64, "N",
-                   "Connections that get a part of the file each, where the server sends parts");
-  add_count_option(app, "--retries", asked.options.retries, 0, 1000, "N",
-                   "Attempts in a row that may get nowhere, after a broken connection or a 5xx answer");
-  add_count_option(app, "--redirects", asked.options.redirects, 0, 20, "N",
-                   "Redirects to follow, never from https to http");
   std::size_t timeout_s = 30;
-  add_count_option(app, "--timeout", timeout_s, 1, 86'400, "SECONDS",
-                   "Give up a connection on which nothing moves for this time");
-  app.add_option("--ca", asked.options.ca_file, "Trust the authorities in this PEM file instead of the system's")
-      ->type_name("FILE");
-  app.add_flag("--insecure", asked.options.insecure,
-               "Accept any certificate: whoever is in between can read and change all");
-  app.add_flag("--quiet", asked.quiet, "Say nothing unless it fails");
+  // Before the verb or behind it, where --help lists them, too.
+  for (CLI::App* const each : {&app, get, put}) {
+    CLI::App& to = *each;
+    add_count_option(to, "--connections", asked.options.connections, 1, 64, "N",
+                     "Connections that get a part of the file each, where the server sends parts");
+    add_count_option(to, "--retries", asked.options.retries, 0, 1000, "N",
+                     "Attempts in a row that may get nowhere, after a broken connection or a 5xx answer");
+    add_count_option(to, "--redirects", asked.options.redirects, 0, 20, "N",
+                     "Redirects to follow, never from https to http");
+    add_count_option(to, "--timeout", timeout_s, 1, 86'400, "SECONDS",
+                     "Give up a connection on which nothing moves for this time");
+    to.add_option("--ca", asked.options.ca_file, "Trust the authorities in this PEM file instead of the system's")
+        ->type_name("FILE");
+    to.add_flag("--insecure", asked.options.insecure,
+                "Accept any certificate: whoever is in between can read and change all");
+    to.add_flag("--quiet", asked.quiet, "Say nothing unless it fails");
+  }
   return run_program(app, argument_count, arguments, [&] {
     asked.options.timeout = std::chrono::seconds(timeout_s);
     asked.puts = put->parsed();
