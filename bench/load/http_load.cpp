@@ -99,7 +99,7 @@ class http_load {
       try {
         expected_.insert(expected_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count));
       } catch (const std::bad_alloc&) {
-        return false;
+        fail("no memory for the answer that others are compared with");
       }
       return true;
     }
@@ -107,12 +107,11 @@ class http_load {
   }
 
   void answered(connection& by, std::uint64_t bytes, bool differs, clock::duration latency) {
-    if (phase_ == phase::first && !differs) result_.body_bytes = bytes;
+    if (phase_ == phase::first) result_.body_bytes = bytes;
     if (differs || bytes != result_.body_bytes)
       return fail(fmt::format("an answer of {} bytes is not what the first one was, of {}", bytes, result_.body_bytes));
-    --waiting_for_;
     if (phase_ != phase::measured) {
-      if (waiting_for_ == 0) next_phase();
+      if (--waiting_for_ == 0) next_phase();
       return;
     }
     result_.latency.record(latency);

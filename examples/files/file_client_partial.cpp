@@ -110,11 +110,13 @@ partial_file::partial_file(const std::filesystem::path& target)
         ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, replaces ? private_mode : public_mode);
     if (descriptor_ < 0) throw_errno("cannot write " + path_.string());
     const bool locked = ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0;
-    if (locked && (!replaces || ::fchmod(descriptor_, private_mode) == 0) && is_named(path_, descriptor_)) return;
+    if (locked && !is_named(path_, descriptor_)) {  // another process has just made it the target
+      ::close(descriptor_);
+      continue;
+    }
+    if (locked && (!replaces || ::fchmod(descriptor_, private_mode) == 0)) return;
     const int error = errno;
-    const bool has_gone = locked && !is_named(path_, descriptor_);
     ::close(descriptor_);
-    if (has_gone) continue;  // another process has just made it the target
     throw std::system_error(error, std::system_category(),
                             (locked ? "cannot write " : "another process downloads to ") + path_.string());
   }

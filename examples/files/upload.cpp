@@ -67,7 +67,8 @@ upload_key upload::key() const { return {path_, range_->total, digest_ ? digest_
 upload_result upload::open() try {
   upload_store::place place;
   if (upload_result fault = store_.find_place(path_, place); fault.status != 0) return fault;
-  if (store_.check(place, path_, conditions_) != 0) return {412, "the file is not the one that is to be replaced", {}};
+  if (store_.check(place.directory.get(), place.name, path_, conditions_) != 0)
+    return {412, "the file is not the one that is to be replaced", {}};
   name_ = std::move(place.name);
   if (range_) {
     offset_ = store_.kept_bytes(key());

@@ -119,10 +119,6 @@ current_tags tags_of(const root_directory& root, const std::string& path, const 
 
 }  // namespace
 
-int upload_store::check(const place& of, const std::string& path, const upload_conditions& conditions) const {
-  return check(of.directory.get(), of.name, path, conditions);
-}
-
 int upload_store::check(int directory, const std::string& name, const std::string& path,
                         const upload_conditions& conditions) const {
   if (!conditions.if_match && !conditions.if_none_match && !conditions.if_unmodified_since) return 0;
@@ -165,7 +161,8 @@ upload_result upload_store::remove(const std::string& path, const upload_conditi
                : fault;
   }
   const std::lock_guard lock(commit_mutex_);
-  if (check(found, path, conditions) != 0) return {412, "the file is not the one that is meant", {}};
+  if (check(found.directory.get(), found.name, path, conditions) != 0)
+    return {412, "the file is not the one that is meant", {}};
   if (::unlinkat(found.directory.get(), found.name.c_str(), 0) != 0) {
     if (errno == ENOENT) return {404, "there is no such file", {}};
     if (errno == EACCES || errno == EPERM || errno == EROFS) return {403, "this cannot be removed", {}};

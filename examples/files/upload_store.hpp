@@ -76,7 +76,7 @@ class upload_store {
 
   /// 0, or 412. Throws std::system_error when it cannot be known. Without conditions it looks at nothing, and what is
   /// there under the name itself is known without a descriptor.
-  int check(const place& of, const std::string& path, const upload_conditions& conditions) const;
+  int check(int directory, const std::string& name, const std::string& path, const upload_conditions& conditions) const;
 
   /// Makes it the file of this path: 201 or 204; 412 when that is not what the conditions say any more; 500 when it is
   /// in place, but not known to be on the disk. Throws std::system_error: then it is not.
@@ -100,8 +100,6 @@ class upload_store {
   static constexpr std::chrono::hours kept_time{1};
 
  private:
-  int check(int directory, const std::string& name, const std::string& path, const upload_conditions& conditions) const;
-
   struct kept {
     partial_upload partial;
     std::chrono::steady_clock::time_point since;

@@ -36,7 +36,7 @@ namespace slabbuf::examples {
 inline constexpr std::uint64_t send_file_bytes_least = std::uint64_t{64} << 10;
 // What is not in memory is brought there for so many bytes at once, and counts as being there for so long. Where the
 // system cannot say (overlayfs, say), each step would else fetch what the ones before have fetched: a peer that takes
-// little at a time has at most this read for each of its steps, four times a second.
+// little at a time has this read four times a second at most.
 inline constexpr std::size_t warmed_bytes_max = std::size_t{256} << 10;
 inline constexpr std::chrono::milliseconds warmed_time{250};
 inline constexpr std::size_t output_bytes_max = std::size_t{128} << 10;

@@ -239,6 +239,23 @@ TEST_F(FileServerCareful, OutlivesAHangUpWithoutACertificate) {
   EXPECT_NE(server.stop().find("SIGHUP: there is no certificate"), std::string::npos);
 }
 
+// While it lives, a process can open nothing more.
+class no_descriptor_left {
+ public:
+  explicit no_descriptor_left(::pid_t process) : process_(process) {
+    EXPECT_EQ(::prlimit(process_, RLIMIT_NOFILE, nullptr, &before_), 0);
+    const ::rlimit none{0, before_.rlim_max};
+    EXPECT_EQ(::prlimit(process_, RLIMIT_NOFILE, &none, nullptr), 0);
+  }
+  no_descriptor_left(const no_descriptor_left&) = delete;
+  no_descriptor_left& operator=(const no_descriptor_left&) = delete;
+  ~no_descriptor_left() { EXPECT_EQ(::prlimit(process_, RLIMIT_NOFILE, &before_, nullptr), 0); }
+
+ private:
+  const ::pid_t process_;
+  ::rlimit before_{};
+};
+
 // What cannot be looked for may be there.
 TEST_F(FileServerCareful, ReplacesNothingWhereItCannotLook) {
 #if defined(SLABBUF_ADDRESS_SANITIZER)
@@ -250,15 +267,13 @@ TEST_F(FileServerCareful, ReplacesNothingWhereItCannotLook) {
       "PUT /file HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nIf-None-Match: *\r\nExpect: 100-continue\r\n\r\n");
   ASSERT_EQ(late.receive().status, 100) << "there was none";
   ASSERT_EQ(server.put("/file", "first").status, 201);
-  ::rlimit before{};
-  ASSERT_EQ(::prlimit(server.child().id(), RLIMIT_NOFILE, nullptr, &before), 0);
-  const ::rlimit none{0, before.rlim_max};
-  ASSERT_EQ(::prlimit(server.child().id(), RLIMIT_NOFILE, &none, nullptr), 0);
-  late.send("late");
-  EXPECT_EQ(late.receive().status, 503);
-  EXPECT_EQ(late.ask("DELETE /file").status, 503);
+  {
+    const no_descriptor_left none(server.child().id());
+    late.send("late");
+    EXPECT_EQ(late.receive().status, 503);
+    EXPECT_EQ(late.ask("DELETE /file").status, 503);
+  }
   EXPECT_EQ(files.read("file"), "first");
-  EXPECT_EQ(::prlimit(server.child().id(), RLIMIT_NOFILE, &before, nullptr), 0);
   server.stop();
 }
 
@@ -273,14 +288,10 @@ TEST_F(FileServerCareful, KeepsAnUploadThoughNoDescriptorIsLeft) {
     http_client late = server.connect();
     late.send("PUT /file HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n" + fields + "Expect: 100-continue\r\n\r\n");
     ASSERT_EQ(late.receive().status, 100);
-    ::rlimit before{};
-    ASSERT_EQ(::prlimit(server.child().id(), RLIMIT_NOFILE, nullptr, &before), 0);
-    const ::rlimit none{0, before.rlim_max};
-    ASSERT_EQ(::prlimit(server.child().id(), RLIMIT_NOFILE, &none, nullptr), 0);
+    const no_descriptor_left none(server.child().id());
     late.send("late");
     EXPECT_EQ(late.receive().status, 204);
     EXPECT_EQ(files.read("file"), "late");
-    EXPECT_EQ(::prlimit(server.child().id(), RLIMIT_NOFILE, &before, nullptr), 0);
   }
   server.stop();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Message framing without copying: reads into a chain until it has so many bytes, or a delimiter.
+// Message framing in place: reads into a chain until it has so many bytes, or a delimiter.
 // Threads: as the socket: one read at a time.
 // Lifetime: socket, chain and pool must live until the handler is called. Bytes stay in the chain; the caller takes a
 // message out by consume() or split(), and what came with it is there for the next call.
