@@ -82,7 +82,7 @@ TEST_F(async_read_until_test, WhatCameWithAMessageIsThereForTheNext) {
   EXPECT_TRUE(chain_.empty());
 }
 
-// Each byte comes in a block of its own, which is not kept for it.
+// Each byte comes in a block of its own, which is not kept for it: they are in blocks of 512, 512, 1024 and 2048 bytes.
 TEST_F(async_read_until_test, AMessageThatComesByteByByteTakesFewBlocks) {
   const std::string message(3000, 'x');
   net::async_read_exactly(pair_.near, chain_, pool_, message.size(), store());
@@ -93,7 +93,17 @@ TEST_F(async_read_until_test, AMessageThatComesByteByByteTakesFewBlocks) {
   while (!result_) ASSERT_NE(context_.run_one(), 0U);
   EXPECT_FALSE(result_->ec);
   EXPECT_EQ(text_of(chain_), message);
-  EXPECT_EQ(chain_.block_count(), 1U);
+  EXPECT_EQ(chain_.block_count(), 4U);
+  EXPECT_EQ(chain_.pinned_bytes(), 4096U);
+}
+
+TEST_F(async_read_until_test, TheBeginningOfAMessageTakesASmallBlock) {
+  net::async_read_exactly(pair_.near, chain_, pool_, 2, store());
+  send("x");
+  context_.poll();
+  EXPECT_EQ(chain_.pinned_bytes(), net::read_bytes_least);
+  send("y");
+  run();
 }
 
 TEST_F(async_read_until_test, BytesArePutBehindNoneThatSomebodyElseHas) {

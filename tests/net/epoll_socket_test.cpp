@@ -3,6 +3,10 @@
 // sockets: async_read_some_test.cpp, async_write_test.cpp, net_test.cpp and others, in net_epoll_test.
 #include <slabbuf/net/epoll_socket.hpp>
 
+#include <slabbuf/net/async_read_some.hpp>
+#include <slabbuf/net/read_size.hpp>
+#include <slabbuf/pool/concurrent_pool.hpp>
+
 #include <gtest/gtest.h>
 #include <unistd.h>
 #include <asio/bind_cancellation_slot.hpp>
@@ -75,6 +79,40 @@ TEST_F(EpollSocket, MovesWhileNothingIsUnderWay) {
   run();
   EXPECT_EQ(waited, asio::error_code());
   EXPECT_EQ(other.near.read_some(asio::buffer(byte)), 1U);
+}
+
+TEST_F(EpollSocket, LearnsHowMuchItsPeerSends) {
+  concurrent_pool pool;
+  pair sockets(context);
+  std::size_t block_bytes = 0;
+  const auto read = [&](tcp_epoll_socket& from) {
+    net::async_read_some(from, pool, [&](asio::error_code ec, const buffer& got) {
+      ASSERT_FALSE(ec) << ec.message();
+      block_bytes = got.capacity();
+    });
+    run();
+  };
+  const std::string much(4096, 'x');
+  asio::write(sockets.far, asio::buffer(much));
+  read(sockets.near);
+  EXPECT_EQ(block_bytes, net::read_size::first_default);
+  read(sockets.near);
+  EXPECT_EQ(block_bytes, 32768U) << "four steps, because the one before was full";
+  tcp_epoll_socket moved(std::move(sockets.near));
+  for (const std::size_t expected : {32768U, 16384U, 16384U, 8192U}) {  // a step after two small ones
+    asio::write(sockets.far, asio::buffer("x", 1));
+    read(moved);
+    EXPECT_EQ(block_bytes, expected);
+  }
+  for (int reads = 0; reads < 12; ++reads) {
+    asio::write(sockets.far, asio::buffer("x", 1));
+    read(moved);
+  }
+  EXPECT_EQ(block_bytes, net::read_size::bytes_min_default);
+  sockets.near = std::move(moved);
+  asio::write(sockets.far, asio::buffer("x", 1));
+  read(sockets.near);
+  EXPECT_EQ(block_bytes, net::read_size::bytes_min_default);
 }
 
 TEST_F(EpollSocket, SaysWhatIsWrongWithAClosedOne) {

@@ -257,6 +257,25 @@ TEST_F(TlsActions, ClearsABlockInAPoolThatClearsNothing) {
   EXPECT_EQ(again.data()[0], std::byte{0});
 }
 
+TEST_F(TlsActions, ClearsBothBlocksOfFewBytes) {
+  concurrent_pool careless({.zero = zeroing::none});
+  const std::byte* first = careless.acquire(slabbuf::net::read_bytes_default).data();
+  read_block_action action(careless, read_limit::fitting());
+  client_sends("received");
+  EXPECT_EQ(server_step(action), tls_want::nothing);
+  const buffer large = careless.acquire(slabbuf::net::read_bytes_default);
+  ASSERT_EQ(large.data(), first) << "it went back when the bytes had moved";
+  EXPECT_EQ(large.data()[0], std::byte{0});
+  action.complete(ec, [&](const asio::error_code&, const buffer& bytes) {
+    EXPECT_EQ(bytes.capacity(), 8U);
+    first = bytes.data();
+  });
+  action = read_block_action(careless, read_limit(8));
+  const buffer small = careless.acquire(8);
+  ASSERT_EQ(small.data(), first);
+  EXPECT_EQ(small.data()[0], std::byte{0});
+}
+
 TEST_F(TlsActions, WithoutABlockOnlyPlaintextIsMissingOne) {
   concurrent_pool poor({.budget_bytes_max = 4096});
   buffer in_the_way = poor.acquire(4096);

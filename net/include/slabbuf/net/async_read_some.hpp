@@ -7,7 +7,7 @@
 //     async_wait(readable)      holds: the operation's own few words
 //     try_acquire, recv         holds: one block
 //     handler(ec, buffer)       the block, with the bytes that arrived as its size() and its only
-//                               written ones
+//                               written ones; few bytes have moved to a block of their size before
 #pragma once
 
 #include <slabbuf/net/detail/associated_op.hpp>
@@ -16,6 +16,7 @@
 #include <slabbuf/net/read_size.hpp>
 #include <slabbuf/pool/basic_pool.hpp>
 #include <slabbuf/pool/buffer.hpp>
+#include <slabbuf/pool/size_class.hpp>
 
 #include <asio/async_result.hpp>
 #include <asio/error.hpp>
@@ -23,12 +24,14 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 namespace slabbuf::net {
 
-/// Most bytes one read takes unless told otherwise: enough for most requests in one call, and small
-/// enough that a slow consumer holds little. Pools whose largest class is smaller use that.
+/// Most bytes that one read of Asio's sockets takes unless told otherwise: enough for most requests in one call, and so
+/// few that those which move to another block cost little beside the call that brought them. Pools whose largest class
+/// is smaller use that.
 inline constexpr std::size_t read_bytes_default = std::size_t{16} << 10;
 
 /// Fewest bytes a read takes because the budget has no room for more; with less, it is refused.
@@ -40,22 +43,59 @@ namespace detail {
 /// connection is little more than its read: with two, its state would take a block of the next class.
 class read_limit {
  public:
-  explicit read_limit(std::size_t bytes_max) noexcept : word_(bytes_max << 1 | 1) {}
-  explicit read_limit(read_size& learnt) noexcept : word_(reinterpret_cast<std::uintptr_t>(&learnt)) {}
+  /// A block of so many bytes, and no other.
+  explicit read_limit(std::size_t bytes_max) noexcept : word_(std::min(bytes_max, SIZE_MAX >> 2) << 2 | number) {}
+  explicit read_limit(read_size& chosen) noexcept : word_(reinterpret_cast<std::uintptr_t>(&chosen) | in_size) {}
+  /// Within the bounds that a read_size has by default.
+  explicit read_limit(learnt_read_size& own) noexcept : word_(reinterpret_cast<std::uintptr_t>(&own) | in_socket) {}
+  /// The bytes are delivered in a block that fits them.
+  static read_limit fitting() noexcept {
+    read_limit limit(read_bytes_default);
+    limit.word_ ^= number ^ fitted_number;
+    return limit;
+  }
 
   std::size_t next(std::size_t largest) const noexcept {
-    return std::min((word_ & 1) != 0 ? word_ >> 1 : learnt().next(), largest);
+    switch (word_ & kind) {
+      case in_size: return std::min(at<read_size>().next(), largest);
+      case in_socket: return std::min(at<learnt_read_size>().next(), largest);
+      default: return std::min<std::size_t>(word_ >> 2, largest);
+    }
   }
   void note(std::size_t received, std::size_t offered) const noexcept {
-    if ((word_ & 1) == 0) learnt().note(received, offered);
+    if ((word_ & kind) == in_size) at<read_size>().note(received, offered);
+    if ((word_ & kind) == in_socket) {
+      at<learnt_read_size>().note(received, offered, read_size::bytes_min_default, read_size::bytes_max_default);
+    }
   }
+  bool fits_after() const noexcept { return (word_ & kind) == fitted_number; }
 
  private:
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): a pointer or a number
-  read_size& learnt() const noexcept { return *reinterpret_cast<read_size*>(word_); }
+  static constexpr std::uintptr_t in_size = 0;
+  static constexpr std::uintptr_t number = 1;
+  static constexpr std::uintptr_t in_socket = 2;
+  static constexpr std::uintptr_t fitted_number = 3;
+  static constexpr std::uintptr_t kind = 3;
+
+  template <class Learnt>
+  Learnt& at() const noexcept {
+    static_assert(alignof(Learnt) > kind);
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): a pointer or a number
+    return *reinterpret_cast<Learnt*>(word_ & ~kind);
+  }
 
   std::uintptr_t word_;
 };
+
+/// That of a read which nothing is said of: a socket that has room to learn does, and of others' bytes few are moved.
+template <class Socket>
+read_limit adaptive_limit(Socket& socket) noexcept {
+  if constexpr (requires { socket.learnt(); }) {
+    return read_limit(socket.learnt());
+  } else {
+    return read_limit::fitting();
+  }
+}
 
 inline std::size_t largest_class_within(const size_class_table& classes, std::size_t bytes) {
   std::size_t index = 0;
@@ -72,6 +112,22 @@ buffer acquire_to_read(Pool& pool, const read_limit& limit) {
   if (buffer got = pool.try_acquire(wanted)) return got;
   const std::size_t room = largest_class_within(pool.size_classes(), pool.available_bytes());
   return room < wanted && room >= read_bytes_least ? pool.try_acquire(room) : buffer();
+}
+
+/// What was received, in a block for `bytes` where that is at most a quarter of the one it came in: whoever holds on to
+/// few bytes, because its peer does not take the answer, holds little. Copying them (4 KiB at most of a block of
+/// read_bytes_default) is less than the system call has cost. Where there is no smaller block, the one it came in.
+template <class Pool>
+buffer fitted(Pool& pool, buffer received, std::size_t bytes) {
+  const size_class_table& classes = pool.size_classes();
+  const std::size_t index = classes.find(bytes);
+  if (index == size_class_table::npos || classes.size_of(index) > received.capacity() / 4) return received;
+  buffer small = pool.try_acquire(bytes);
+  if (!small) return received;
+  if (received.clears_on_release()) small.clear_on_release();
+  small.resize(received.size());
+  std::memcpy(small.data(), std::as_const(received).data(), received.size());
+  return small;
 }
 
 template <class Socket, class Pool, class Handler>
@@ -97,6 +153,7 @@ class read_some_op : public associated_op<Socket, Handler> {
     received.commit(receive_now(this->descriptor(), received.prepare().first(offered), ec));
     if (!ec) {
       limit_.note(received.size(), offered);
+      if (limit_.fits_after()) received = fitted(*pool_, std::move(received), received.size());
     } else {
       received.release();
       // Readiness is a hint: another reader may have been faster, or a checksum did not match.
@@ -129,9 +186,12 @@ struct initiate_read_some {
 
 }  // namespace detail
 
-/// Reads some bytes into one block of `pool`. Completes with (error_code, buffer):
-///  - no error: buffer.size() is the number of bytes received, at least 1 and at most `bytes_max`
-///    (at least 1; cut to the pool's largest class, and to what its budget allows one block);
+/// Reads some bytes into one block of `pool`, whose size adapts to what the peer sends: an epoll_socket learns, as a
+/// read_size does with its defaults (2 KiB at first, then 256 B to 64 KiB). Asio's sockets have no room for that: of
+/// these read_bytes_default are read at most, and a quarter of a block or less moves to a block that fits.
+/// Completes with (error_code, buffer):
+///  - no error: buffer.size() is the number of bytes received, at least 1 (and no more than the pool's largest class,
+///    or than its budget allows one block);
 ///  - eof: the peer has closed its side, the buffer is empty;
 ///  - no_buffer_space: bytes are there, but the pool's budget has no room for a block of at least
 ///    read_bytes_least, or others wait for it (async_acquire). They stay in the socket, and a later call
@@ -139,14 +199,23 @@ struct initiate_read_some {
 ///  - operation_aborted: cancelled, or the socket was closed; or any other error of the socket.
 /// Supports every type of cancellation, because nothing is taken from the socket before completion.
 template <detail::stream_socket Socket, buffer_pool Pool, class Token>
-auto async_read_some(Socket& socket, Pool& pool, Token&& token, std::size_t bytes_max = read_bytes_default) {
+auto async_read_some(Socket& socket, Pool& pool, Token&& token) {
+  return asio::async_initiate<Token, void(asio::error_code, buffer)>(
+      detail::initiate_read_some<detail::plain_socket_t<Socket>>{&socket}, token, &pool,
+      detail::adaptive_limit(socket));
+}
+
+/// The same, with at most `bytes_max` bytes (at least 1) and a block for as many, whatever comes: for whoever knows, or
+/// wants the room behind the bytes.
+template <detail::stream_socket Socket, buffer_pool Pool, class Token>
+auto async_read_some(Socket& socket, Pool& pool, Token&& token, std::size_t bytes_max) {
   return asio::async_initiate<Token, void(asio::error_code, buffer)>(
       detail::initiate_read_some<detail::plain_socket_t<Socket>>{&socket}, token, &pool,
       detail::read_limit(std::max<std::size_t>(bytes_max, 1)));
 }
 
-/// The same, with a block as large as `size` says, which learns from what comes; it must live until the
-/// handler is called.
+/// The same, with a block as large as `size` says, which learns from what comes and copies nothing; it must live until
+/// the handler is called.
 template <detail::stream_socket Socket, buffer_pool Pool, class Token>
 auto async_read_some(Socket& socket, Pool& pool, Token&& token, read_size& size) {
   return asio::async_initiate<Token, void(asio::error_code, buffer)>(

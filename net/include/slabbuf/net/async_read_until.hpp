@@ -4,8 +4,9 @@
 // Lifetime: socket, chain and pool must live until the handler is called. Bytes stay in the chain; the caller takes a
 // message out by consume() or split(), and what came with it is there for the next call.
 //
-// They stay in the blocks they were received in, but for those that have room behind the ones before: a peer that sends
-// byte by byte would have a block for each. So a message takes twice its bytes and a block of the pool, at most.
+// They stay in the blocks they were received in, but for few bytes: these are put where the block before has room, or
+// into one as large as all that is there already. So a peer that sends byte by byte has not a block for each, and a
+// message takes twice its bytes and a block of the pool, at most.
 //
 // As async_read_some, these hold no block while the peer is silent. asio::async_read_until on a dynamic_chain does the
 // same with a block in hand, and throws where the budget has no room.
@@ -21,6 +22,7 @@
 #include <asio/compose.hpp>
 #include <asio/error.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -86,7 +88,8 @@ class fill_chain_op {
         (pieces.back().clears_on_release() || !received.clears_on_release())) {
       chain_->append_copy(*pool_, {std::as_const(received).data(), received.size()});
     } else {
-      chain_->append(std::move(received));
+      const std::size_t bytes = std::max({received.size(), chain_->size(), read_bytes_least});
+      chain_->append(fitted(*pool_, std::move(received), bytes));
     }
   }
 
@@ -94,7 +97,7 @@ class fill_chain_op {
   void read(Self& self) {
     Socket& socket = *socket_;
     Pool& pool = *pool_;
-    async_read_some(socket, pool, std::move(self));
+    async_read_some(socket, pool, std::move(self), read_bytes_default);
   }
 
   Socket* socket_;

@@ -23,6 +23,7 @@
 #include <slabbuf/net/detail/epoll_socket_op.hpp>
 #include <slabbuf/net/detail/native_io.hpp>
 #include <slabbuf/net/detail/stream_socket.hpp>
+#include <slabbuf/net/read_size.hpp>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -112,13 +113,15 @@ class epoll_socket : public asio::socket_base {
   epoll_socket(epoll_socket&& other) noexcept
       : service_(other.service_),
         entry_(std::exchange(other.entry_, nullptr)),
-        descriptor_(std::exchange(other.descriptor_, -1)) {}
+        descriptor_(std::exchange(other.descriptor_, -1)),
+        learnt_(other.learnt_) {}
   epoll_socket& operator=(epoll_socket&& other) noexcept {
     if (this == &other) return *this;
     close_now();
     service_ = other.service_;
     entry_ = std::exchange(other.entry_, nullptr);
     descriptor_ = std::exchange(other.descriptor_, -1);
+    learnt_ = other.learnt_;
     return *this;
   }
 
@@ -195,6 +198,9 @@ class epoll_socket : public asio::socket_base {
   void get_option(Option& option) const {
     or_throw("get_option", [&](asio::error_code& ec) { get_option(option, ec); });
   }
+
+  /// For async_read_some(): how much its peer sends.
+  detail::learnt_read_size& learnt() noexcept { return learnt_; }
 
   /// It never blocks: what cannot be done at once fails with would_block. To ask for anything else fails with
   /// operation_not_supported.
@@ -321,6 +327,7 @@ class epoll_socket : public asio::socket_base {
   detail::epoll_service* service_;
   detail::epoll_entry* entry_ = nullptr;  // while it is open
   int descriptor_ = -1;
+  detail::learnt_read_size learnt_{read_size::first_default};
 };
 
 template <class Protocol, class Executor>
