@@ -8,6 +8,7 @@
 #include <slabbuf/pool/concurrent_pool.hpp>
 
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/buffer.hpp>
@@ -25,6 +26,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -81,38 +83,62 @@ TEST_F(EpollSocket, MovesWhileNothingIsUnderWay) {
   EXPECT_EQ(other.near.read_some(asio::buffer(byte)), 1U);
 }
 
-TEST_F(EpollSocket, LearnsHowMuchItsPeerSends) {
-  concurrent_pool pool;
-  pair sockets(context);
-  std::size_t block_bytes = 0;
-  const auto read = [&](tcp_epoll_socket& from) {
-    net::async_read_some(from, pool, [&](asio::error_code ec, const buffer& got) {
-      ASSERT_FALSE(ec) << ec.message();
+class EpollSocketReads : public EpollSocket {
+ protected:
+  // The block of a read, of so many bytes more and what is unread.
+  std::size_t block_bytes_of(std::size_t bytes, tcp_epoll_socket& from, concurrent_pool& blocks) {
+    asio::write(sockets.far, asio::buffer(std::string(bytes, 'x')));
+    unread_bytes += bytes;
+    for (int there = 0; static_cast<std::size_t>(there) < unread_bytes; std::this_thread::yield()) {
+      if (::ioctl(from.native_handle(), FIONREAD, &there) != 0) return 0;
+    }
+    std::size_t block_bytes = 0;
+    net::async_read_some(from, blocks, [&](asio::error_code ec, const buffer& got) {
+      EXPECT_FALSE(ec) << ec.message();
       block_bytes = got.capacity();
+      unread_bytes -= got.size();
     });
     run();
-  };
-  const std::string much(4096, 'x');
-  asio::write(sockets.far, asio::buffer(much));
-  read(sockets.near);
-  EXPECT_EQ(block_bytes, net::read_size::first_default);
-  read(sockets.near);
-  EXPECT_EQ(block_bytes, 32768U) << "four steps, because the one before was full";
+    return block_bytes;
+  }
+
+  concurrent_pool pool;
+  pair sockets{context};
+  std::size_t unread_bytes = 0;
+};
+
+TEST_F(EpollSocketReads, LearnHowMuchThePeerSends) {
+  EXPECT_EQ(block_bytes_of(2048 + 32768, sockets.near, pool), net::read_size::first_default);
+  EXPECT_EQ(block_bytes_of(0, sockets.near, pool), 32768U) << "four steps, because the one before was full";
   tcp_epoll_socket moved(std::move(sockets.near));
-  for (const std::size_t expected : {32768U, 16384U, 16384U, 8192U}) {  // a step after two small ones
-    asio::write(sockets.far, asio::buffer("x", 1));
-    read(moved);
-    EXPECT_EQ(block_bytes, expected);
-  }
-  for (int reads = 0; reads < 12; ++reads) {
-    asio::write(sockets.far, asio::buffer("x", 1));
-    read(moved);
-  }
-  EXPECT_EQ(block_bytes, net::read_size::bytes_min_default);
+  EXPECT_EQ(block_bytes_of(20'000, moved, pool), 65536U);
+  EXPECT_EQ(block_bytes_of(20'000, moved, pool), 65536U) << "one small read may be chance";
+  EXPECT_EQ(block_bytes_of(20'000, moved, pool), 32768U) << "two are a step";
+  for (int reads = 0; reads < 16; ++reads) static_cast<void>(block_bytes_of(1, moved, pool));
+  EXPECT_EQ(block_bytes_of(1, moved, pool), net::read_size::bytes_min_default);
   sockets.near = std::move(moved);
-  asio::write(sockets.far, asio::buffer("x", 1));
-  read(sockets.near);
-  EXPECT_EQ(block_bytes, net::read_size::bytes_min_default);
+  EXPECT_EQ(block_bytes_of(1, sockets.near, pool), net::read_size::bytes_min_default);
+}
+
+TEST_F(EpollSocketReads, FewBytesBehindManyComeInABlockOfTheirSize) {
+  EXPECT_EQ(block_bytes_of(2048 + 32768, sockets.near, pool), net::read_size::first_default);
+  EXPECT_EQ(block_bytes_of(0, sockets.near, pool), 32768U);
+  EXPECT_EQ(block_bytes_of(5, sockets.near, pool), 8U) << "of 64 KiB";
+}
+
+TEST_F(EpollSocketReads, LeaveThreeQuartersOfTheBudgetToOthers) {
+  concurrent_pool tight({.budget_bytes_max = 32768, .cache_bytes_max = 0});
+  EXPECT_EQ(block_bytes_of(60'000, sockets.near, tight), net::read_size::first_default);
+  EXPECT_EQ(block_bytes_of(0, sockets.near, tight), 8192U);
+  EXPECT_EQ(tight.stats().refused, 0U);
+}
+
+TEST_F(EpollSocketReads, LearnNothingFromABlockThatMemoryWasShortFor) {
+  concurrent_pool tight({.budget_bytes_max = 4096, .cache_bytes_max = 0});
+  buffer taken = tight.acquire(2048);
+  buffer more = tight.acquire(1024);
+  EXPECT_EQ(block_bytes_of(60'000, sockets.near, tight), 1024U);
+  EXPECT_EQ(block_bytes_of(0, sockets.near, pool), net::read_size::first_default);
 }
 
 TEST_F(EpollSocket, SaysWhatIsWrongWithAClosedOne) {

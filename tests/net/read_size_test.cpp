@@ -34,11 +34,13 @@ TEST(read_size_test, ShrinksOneStepAfterTwoSmallReadsInARow) {
   EXPECT_EQ(size.next(), 256U);
 }
 
-// A block that was cut short by the budget and filled says as much as any other that was filled.
-TEST(read_size_test, AFilledBlockGrowsWhateverItsSizeWas) {
+TEST(read_size_test, ABlockThatTheBudgetCutShortSaysSomethingOnlyWhenItIsNotFilled) {
   read_size size(256, 4096, 65536);
   size.note(512, 512);
-  EXPECT_EQ(size.next(), 65536U);
+  EXPECT_EQ(size.next(), 4096U);
+  size.note(500, 512);
+  size.note(500, 512);
+  EXPECT_EQ(size.next(), 2048U) << "there was no more";
 }
 
 TEST(read_size_test, PutsLimitsInOrder) {

@@ -18,7 +18,6 @@ template <class Executor>
 struct basic_loopback_pair {
   using socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
   static constexpr unsigned blocks_per_wait = 1;  // of the handler's allocator
-  static constexpr bool learns = false;           // how large a block a read takes
 
   explicit basic_loopback_pair(asio::io_context& context) : basic_loopback_pair(context, context) {}
   basic_loopback_pair(asio::io_context& near_context, asio::io_context& far_context)
@@ -47,7 +46,6 @@ using asio_loopback_pair = basic_loopback_pair<asio::io_context::executor_type>;
 struct epoll_loopback_pair {
   using socket = net::epoll_socket<asio::ip::tcp>;
   static constexpr unsigned blocks_per_wait = 0;  // a wait has room with the descriptor
-  static constexpr bool learns = true;
 
   explicit epoll_loopback_pair(asio::io_context& context) : epoll_loopback_pair(context, context) {}
   epoll_loopback_pair(asio::io_context& near_context, asio::io_context& far_context)

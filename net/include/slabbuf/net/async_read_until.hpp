@@ -6,7 +6,7 @@
 //
 // They stay in the blocks they were received in, but for few bytes: these are put where the block before has room, or
 // into one as large as all that is there already. So a peer that sends byte by byte has not a block for each, and a
-// message takes twice its bytes and a block of the pool, at most.
+// message takes twice its bytes and a block of the pool at most, in a chain that began empty and that nobody shares.
 //
 // As async_read_some, these hold no block while the peer is silent. asio::async_read_until on a dynamic_chain does the
 // same with a block in hand, and throws where the budget has no room.
@@ -88,8 +88,8 @@ class fill_chain_op {
         (pieces.back().clears_on_release() || !received.clears_on_release())) {
       chain_->append_copy(*pool_, {std::as_const(received).data(), received.size()});
     } else {
-      const std::size_t bytes = std::max({received.size(), chain_->size(), read_bytes_least});
-      chain_->append(fitted(*pool_, std::move(received), bytes));
+      fit(*pool_, received, std::max({received.size(), chain_->size(), read_bytes_least}));
+      chain_->append(std::move(received));
     }
   }
 

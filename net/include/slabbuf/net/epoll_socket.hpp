@@ -46,6 +46,8 @@
 namespace slabbuf::net {
 namespace detail {
 
+class read_limit;
+
 template <class Socket>
 struct initiate_epoll_wait {
   using executor_type = typename Socket::executor_type;
@@ -199,9 +201,6 @@ class epoll_socket : public asio::socket_base {
     or_throw("get_option", [&](asio::error_code& ec) { get_option(option, ec); });
   }
 
-  /// For async_read_some(): how much its peer sends.
-  detail::learnt_read_size& learnt() noexcept { return learnt_; }
-
   /// It never blocks: what cannot be done at once fails with would_block. To ask for anything else fails with
   /// operation_not_supported.
   static bool non_blocking() noexcept { return true; }
@@ -265,6 +264,7 @@ class epoll_socket : public asio::socket_base {
 
  private:
   friend detail::initiate_epoll_wait<epoll_socket>;
+  friend detail::read_limit;
 
   template <class Handler>
   void start_wait(Handler&& handler, wait_type what) {
@@ -327,7 +327,7 @@ class epoll_socket : public asio::socket_base {
   detail::epoll_service* service_;
   detail::epoll_entry* entry_ = nullptr;  // while it is open
   int descriptor_ = -1;
-  detail::learnt_read_size learnt_{read_size::first_default};
+  detail::learnt_read_size learnt_{read_size::first_default};  // for async_read_some(): how much the peer sends
 };
 
 template <class Protocol, class Executor>

@@ -3,9 +3,10 @@
 // Threads: that of its connection.
 // Lifetime: as the connection; a read that was given it uses it until its handler is called.
 //
-// Netty's AdaptiveRecvByteBufAllocator: a read that fills its block makes the next one four steps larger, two
-// small ones in a row make it one step smaller; a step is a factor of two. A connection that sends little
-// holds little, one that sends much is soon read in few calls.
+// After Netty's AdaptiveRecvByteBufAllocator: a read that fills its block makes the next one four steps larger, two
+// small ones in a row make it one step smaller (Netty's need not follow each other); a step is a factor of two, and
+// small is half of it or less. A connection that sends little holds little, one that sends much is soon read in few
+// calls.
 #pragma once
 
 #include <algorithm>
@@ -27,6 +28,7 @@ class learnt_read_size {
 
   void note(std::size_t received, std::size_t offered, std::size_t bytes_min, std::size_t bytes_max) noexcept {
     const std::size_t now = next();
+    if (received >= offered && offered < now) return;  // memory was short, which says nothing of the peer
     if (received >= offered) {
       *this = learnt_read_size(std::clamp(now << steps_up, bytes_min, bytes_max));
     } else if (received > now / 2) {

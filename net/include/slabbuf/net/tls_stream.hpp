@@ -154,13 +154,15 @@ class tls_stream : public asio::ssl::stream_base {
 };
 
 /// As async_read_some() of a socket: completes with (error_code, buffer), the block being taken only when ciphertext is
-/// there, and decrypted into. no_buffer_space: the budget has no room, or others wait for it; the bytes stay in the
-/// socket or with OpenSSL, and a later call gets them. Other errors as tls_stream::async_read_some(). Every block that
-/// decrypted bytes were in is cleared when it goes back, whatever the pool's policy.
+/// there, and decrypted into: read_bytes_default unless told otherwise, a whole record, because OpenSSL would keep its
+/// buffer for the rest; few bytes then move to a block that fits. no_buffer_space: the budget has no room, or others
+/// wait for it; the bytes stay in the socket or with OpenSSL, and a later call gets them. Other errors as
+/// tls_stream::async_read_some(). Every block that decrypted bytes were in is cleared when it goes back, whatever the
+/// pool's policy.
 template <class NextLayer, buffer_pool Pool, class Token>
 auto async_read_some(tls_stream<NextLayer>& stream, Pool& pool, Token&& token) {
   return stream.template initiate<void(asio::error_code, buffer)>(
-      detail::tls_read_block_action<Pool>(pool, detail::adaptive_limit(stream.next_layer())), std::forward<Token>(token));
+      detail::tls_read_block_action<Pool>(pool, detail::read_limit::fitting()), std::forward<Token>(token));
 }
 template <class NextLayer, buffer_pool Pool, class Token>
 auto async_read_some(tls_stream<NextLayer>& stream, Pool& pool, Token&& token, std::size_t bytes_max) {

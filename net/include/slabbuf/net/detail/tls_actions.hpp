@@ -124,7 +124,7 @@ class tls_read_block_action : public tls_receiving_action {
       received_.release();
     } else {
       limit_.note(bytes, offered);
-      if (limit_.fits_after()) received_ = fitted(*pool_, std::move(received_), bytes);
+      if (limit_.fits_after()) fit(*pool_, received_, bytes);
     }
     return next;
   }
