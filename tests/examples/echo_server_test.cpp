@@ -15,6 +15,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <regex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -322,7 +323,12 @@ TEST_F(EchoServer, ServesManyFromABudgetOfOneBlock) {
   }
   clients.clear();
   server.stop();
-  EXPECT_NE(server.child().standard_error().find("at most 16.0 KiB at once"), std::string::npos);
+  // Not all of it need have been taken: learnt sizes leave some for others.
+  const std::string said = server.child().standard_error();
+  std::smatch most;
+  ASSERT_TRUE(std::regex_search(said, most, std::regex(R"(at most ([0-9.]+) KiB at once)"))) << said;
+  EXPECT_GT(std::stod(most[1]), 1.0);
+  EXPECT_LE(std::stod(most[1]), 16.0);
 }
 
 }  // namespace
