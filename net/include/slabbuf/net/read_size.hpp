@@ -28,8 +28,8 @@ class learnt_read_size {
 
   void note(std::size_t received, std::size_t offered, std::size_t bytes_min, std::size_t bytes_max) noexcept {
     const std::size_t now = next();
-    if (received >= offered && offered < now) return;  // memory was short, which says nothing of the peer
     if (received >= offered) {
+      if (offered < now) return;  // memory was short, which says nothing of the peer
       *this = learnt_read_size(std::clamp(now << steps_up, bytes_min, bytes_max));
     } else if (received > now / 2) {
       word_ &= ~was_small;
