@@ -9,12 +9,14 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <new>
 #include <numeric>
 #include <stdexcept>
 #include <string_view>
+#include <system_error>
 #include <typeinfo>
 #include <utility>
 
@@ -257,13 +259,24 @@ CLI::Option* add_endpoint_option(CLI::App& app, const std::string& name, asio::i
       ->default_str(format_endpoint(value));
 }
 
+void flush_standard_output() {
+  errno = 0;  // a write that failed before says no more what was wrong with it
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  throw std::system_error(errno != 0 ? errno : EIO, std::generic_category(), "standard output");
+}
+
 int run_program(CLI::App& app, int argument_count, char** arguments, const std::function<int()>& body) {
   app.set_version_flag("--version", app.get_name() + " " SLABBUF_VERSION_STRING);
   try {
-    app.parse(argument_count, arguments);
-    return body();
-  } catch (const CLI::Success& done) {
-    return app.exit(done);
+    int status = exit_success;
+    try {
+      app.parse(argument_count, arguments);
+      status = body();
+    } catch (const CLI::Success& done) {
+      status = app.exit(done);
+    }
+    flush_standard_output();
+    return status;
   } catch (const CLI::ParseError& fault) {
     fmt::print(stderr, "{}: {} (--help lists the options)\n", app.get_name(),
                describe(app, fault, {arguments, arguments + argument_count}));

@@ -73,9 +73,14 @@ inline constexpr int exit_success = 0;
 inline constexpr int exit_failure = 1;  // could not start, or could not do its work
 inline constexpr int exit_usage = 2;    // the command line cannot be used
 
+/// Hands what was printed to the system. Throws std::system_error when any of it, now or before, could not be written:
+/// a file system that is full, a descriptor that is closed.
+void flush_standard_output();
+
 /// Parses, then runs `body`, whose result is the exit status. --help and --version print and exit with
 /// 0, bad usage (a CLI::ParseError, also from `body`) prints one line and exits with 2, any other exception from
-/// `body` prints one line and exits with 1. An option that nobody knows is named before one that is missing.
+/// `body` prints one line and exits with 1, and so does output that cannot be written. An option that nobody knows is
+/// named before one that is missing.
 int run_program(CLI::App& app, int argument_count, char** arguments, const std::function<int()>& body);
 
 }  // namespace slabbuf::examples

@@ -2,6 +2,7 @@
 // echo_server: sends back what it receives, over TCP, UDP and TLS.
 #include "admin/admin_server.hpp"
 #include "common/command_line.hpp"
+#include "common/context_thread.hpp"
 #include "common/descriptors.hpp"
 #include "common/signals.hpp"
 #include "echo/echo_service.hpp"
@@ -16,7 +17,6 @@
 
 #include <csignal>
 #include <cstddef>
-#include <cstdio>
 #include <optional>
 #include <string>
 #include <thread>
@@ -78,15 +78,15 @@ int serve(const echo_options& options, const std::optional<asio::ip::tcp::endpoi
     admin->start();
   }
   service.start();
-  std::jthread signal_thread([&] { signal_context.run(); });
-
-  print_listening("tcp", service.addresses().tcp);
-  print_listening("udp", service.addresses().udp);
-  print_listening("tls", service.addresses().tls);
-  if (admin) fmt::print("listening admin {}\n", format_endpoint(admin->endpoint()));
-  std::fflush(stdout);
-  service.run();
-  signal_context.stop();
+  {
+    const context_thread beside(signal_context);
+    print_listening("tcp", service.addresses().tcp);
+    print_listening("udp", service.addresses().udp);
+    print_listening("tls", service.addresses().tls);
+    if (admin) fmt::print("listening admin {}\n", format_endpoint(admin->endpoint()));
+    flush_standard_output();
+    service.run();
+  }
 
   const slabbuf::pool_stats stats = service.buffers().stats();
   spdlog::info("drained: {} buffers served, {} not for want of budget, {} in use, at most {} at once", stats.acquired,

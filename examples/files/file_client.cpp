@@ -87,7 +87,7 @@ int run(const command& asked) {
   // A name server that does not answer is waited for in getaddrinfo(3), by a thread that nothing ends but the end of
   // the process: not longer than --timeout says. Files are closed by it, too, and hold what they should by now.
   if (setup.lookups != 0) {
-    std::fflush(nullptr);
+    flush_standard_output();
     std::_Exit(result.exit_status);
   }
   return result.exit_status;

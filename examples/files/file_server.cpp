@@ -2,6 +2,7 @@
 // file_server: serves a directory over HTTP/1.1, plain and over TLS, and takes uploads where that is allowed.
 #include "admin/admin_server.hpp"
 #include "common/command_line.hpp"
+#include "common/context_thread.hpp"
 #include "common/descriptors.hpp"
 #include "common/memory_limit.hpp"
 #include "common/privileges.hpp"
@@ -22,7 +23,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstddef>
-#include <cstdio>
 #include <functional>
 #include <optional>
 #include <string>
@@ -141,15 +141,14 @@ int serve(file_options options, const std::optional<asio::ip::tcp::endpoint>& ad
   const repeated sweep(signal_context, std::chrono::minutes(1), [&] { service.sweep(); });
   service.start();
   if (admin) admin->start();
-  std::jthread signal_thread([&] { signal_context.run(); });
-
-  print_listening("http", service.server().plain_endpoint());
-  print_listening("https", service.server().tls_endpoint());
-  if (admin) print_listening("admin", admin->endpoint());
-  std::fflush(stdout);
-  service.run();
-  signal_context.stop();
-  signal_thread.join();
+  {
+    const context_thread beside(signal_context);
+    print_listening("http", service.server().plain_endpoint());
+    print_listening("https", service.server().tls_endpoint());
+    if (admin) print_listening("admin", admin->endpoint());
+    flush_standard_output();
+    service.run();
+  }
 
   const slabbuf::pool_stats stats = service.buffers().stats();
   spdlog::info("drained: {} requests, {} buffers served, {} in use, at most {} at once",

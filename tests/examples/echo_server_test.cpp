@@ -82,6 +82,15 @@ TEST(EchoServerUsage, ExplainsItself) {
   EXPECT_EQ(version.wait(), 0);
 }
 
+TEST(EchoServerUsage, SaysThatItCannotSayAnything) {
+  for (const std::vector<std::string>& options :
+       std::vector<std::vector<std::string>>{{"--help"}, {"--version"}, {"--tcp", "127.0.0.1:0"}}) {
+    child_process child(support::without_output(echo_server_command(options)));
+    EXPECT_EQ(child.wait(), 1);
+    EXPECT_EQ(child.standard_error(), "echo_server: standard output: No space left on device\n");
+  }
+}
+
 TEST_F(EchoServer, SaysWhenItsAddressIsTaken) {
   echo_server first;
   const std::string address = "127.0.0.1:" + std::to_string(first.endpoint().port());

@@ -239,6 +239,13 @@ TEST_F(FileServerCareful, OutlivesAHangUpWithoutACertificate) {
   EXPECT_NE(server.stop().find("SIGHUP: there is no certificate"), std::string::npos);
 }
 
+TEST_F(FileServerCareful, DoesNotServeWhereItCannotSaySo) {
+  support::child_process child(support::without_output(
+      {FILE_SERVER, "--root", files.path(""), "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--user", "root"}));
+  EXPECT_EQ(child.wait(), 1);
+  EXPECT_NE(child.standard_error().find("file_server: standard output: No space left on device\n"), std::string::npos);
+}
+
 // While it lives, a process can open nothing more.
 class no_descriptor_left {
  public:

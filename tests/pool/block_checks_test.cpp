@@ -6,16 +6,18 @@
 #include "support/both_pools.hpp"
 #include "support/failing_page_source.hpp"
 #include "support/seeded_random.hpp"
+#include "support/zeros.hpp"
 
 #include <slabbuf/pool/detail/memory_marks.hpp>
 #include <slabbuf/pool/pmr_resource.hpp>
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -170,7 +172,7 @@ TYPED_TEST(block_checks_death_test, IsSilentInACorrectProgram) {
             buffer& made = held.emplace_back(pool.acquire(size));
             if (level != hardening::off || zero != zeroing::none) {
               const std::span<const std::byte> all(std::as_const(made).data(), made.capacity());
-              ASSERT_TRUE(std::all_of(all.begin(), all.end(), [](std::byte each) { return each == std::byte{0}; }));
+              ASSERT_TRUE(support::is_zero(all));
             }
             break;
           }
@@ -180,7 +182,7 @@ TYPED_TEST(block_checks_death_test, IsSilentInACorrectProgram) {
             if (held.empty()) break;
             buffer& any = held[random.between(0, held.size() - 1)];
             const std::span<std::byte> bytes = any.writable(random.between(0, any.size()));
-            std::fill(bytes.begin(), bytes.end(), std::byte{0xff});
+            std::memset(bytes.data(), 0xff, bytes.size());
             break;
           }
           case 4:
@@ -189,14 +191,14 @@ TYPED_TEST(block_checks_death_test, IsSilentInACorrectProgram) {
             break;
           case 5: {
             if (raw.empty()) break;
-            std::fill_n(raw.back().data, raw.back().class_size, std::byte{0xee});
+            std::memset(raw.back().data, 0xee, raw.back().class_size);
             pool.put_buffer(raw.back());
             raw.pop_back();
             break;
           }
           case 6: {
             if (allocated.empty()) break;
-            std::fill_n(static_cast<std::byte*>(allocated.back().first), allocated.back().second, std::byte{0xdd});
+            std::memset(allocated.back().first, 0xdd, allocated.back().second);
             memory.deallocate(allocated.back().first, allocated.back().second);
             allocated.pop_back();
             break;

@@ -54,4 +54,10 @@ class child_process {
   std::string unread_;
 };
 
+/// The same program, with a standard output that takes nothing (full(4)).
+inline std::vector<std::string> without_output(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), {"/bin/sh", "-c", "exec \"$0\" \"$@\" >/dev/full"});
+  return arguments;
+}
+
 }  // namespace slabbuf::support
