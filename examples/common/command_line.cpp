@@ -260,9 +260,9 @@ CLI::Option* add_endpoint_option(CLI::App& app, const std::string& name, asio::i
 }
 
 void flush_standard_output() {
-  errno = 0;  // a write that failed before says no more what was wrong with it
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
-  throw std::system_error(errno != 0 ? errno : EIO, std::generic_category(), "standard output");
+  const char* const fault = "standard output cannot be written";
+  if (std::fflush(stdout) != 0) throw std::system_error(errno, std::generic_category(), fault);
+  if (std::ferror(stdout) != 0) throw std::runtime_error(fault);  // by an earlier write: its errno is gone
 }
 
 int run_program(CLI::App& app, int argument_count, char** arguments, const std::function<int()>& body) {

@@ -341,7 +341,7 @@ TEST_F(FileClient, SaysThatItCannotSayWhatItGot) {
   scripted_server server([](scripted_request& request) { request.answer("200 OK", {}, "content"); });
   child_process child(support::without_output(command({"get", server.url(), files.path("target")})));
   EXPECT_EQ(child.wait(), 1);
-  EXPECT_EQ(child.standard_error(), "file_client: standard output: No space left on device\n");
+  EXPECT_EQ(child.standard_error(), "file_client: standard output cannot be written: No space left on device\n");
   EXPECT_EQ(files.read("target"), "content");
   EXPECT_FALSE(left_over());
 }

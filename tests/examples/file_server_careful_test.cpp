@@ -243,7 +243,8 @@ TEST_F(FileServerCareful, DoesNotServeWhereItCannotSaySo) {
   support::child_process child(support::without_output(
       {FILE_SERVER, "--root", files.path(""), "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--user", "root"}));
   EXPECT_EQ(child.wait(), 1);
-  EXPECT_NE(child.standard_error().find("file_server: standard output: No space left on device\n"), std::string::npos);
+  EXPECT_NE(child.standard_error().find("file_server: standard output cannot be written: No space left on device\n"),
+            std::string::npos);
 }
 
 // While it lives, a process can open nothing more.
