@@ -73,8 +73,9 @@ inline constexpr int exit_success = 0;
 inline constexpr int exit_failure = 1;  // could not start, or could not do its work
 inline constexpr int exit_usage = 2;    // the command line cannot be used
 
-/// Hands what was printed to the system. Throws std::system_error when it cannot be written (a file system that is
-/// full, a descriptor that is closed), std::runtime_error when something before it could not.
+/// Hands what was printed to the system. Throws std::system_error when it cannot be written (to a file system that is
+/// full, say), std::runtime_error when something before it could not. Where standard output keeps nothing back, as on a
+/// terminal, fmt::print() throws already.
 void flush_standard_output();
 
 /// Parses, then runs `body`, whose result is the exit status. --help and --version print and exit with

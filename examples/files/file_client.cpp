@@ -79,17 +79,22 @@ int run(const command& asked) {
   setup.context.run();
 
   display.end_line();
-  if (result.exit_status != exit_success) {
-    fmt::print(stderr, "file_client: {}: {}\n", printable(name), printable(result.message));
-  } else if (!asked.quiet) {
-    fmt::print("{}: {}\n", printable(name), result.message);
+  const bool is_looking_up = setup.lookups != 0;
+  try {
+    if (result.exit_status != exit_success) {
+      fmt::print(stderr, "file_client: {}: {}\n", printable(name), printable(result.message));
+    } else if (!asked.quiet) {
+      fmt::print("{}: {}\n", printable(name), result.message);
+    }
+    flush_standard_output();
+  } catch (const std::exception& fault) {
+    if (!is_looking_up) throw;
+    fmt::print(stderr, "file_client: {}\n", fault.what());
+    result.exit_status = exit_failure;
   }
   // A name server that does not answer is waited for in getaddrinfo(3), by a thread that nothing ends but the end of
   // the process: not longer than --timeout says. Files are closed by it, too, and hold what they should by now.
-  if (setup.lookups != 0) {
-    flush_standard_output();
-    std::_Exit(result.exit_status);
-  }
+  if (is_looking_up) std::_Exit(result.exit_status);
   return result.exit_status;
 }
 
@@ -113,7 +118,8 @@ int main(int argument_count, char** arguments) {
       "(Repr-Digest), and renamed.",
       "file_client");
   app.footer(
-      "Exit status: 0 done; 1 the file cannot be read or written; 2 the command line cannot be used; 3 no connection, "
+      "Exit status: 0 done; 1 the file cannot be read or written, or standard output not be written; 2 the command "
+      "line cannot be used; 3 no connection, "
       "or "
       "it broke too often; 4 the server refused, or its answer cannot be used; 5 its certificate is not trusted, or "
       "TLS "

@@ -24,12 +24,16 @@ using support::scripted_server;
 class FileClientConnect : public FileClient {
  protected:
   // With a name server that does not answer. A sanitizer wants to be the first library, and is told that it is not.
-  static outcome run_without_names(const std::vector<std::string>& arguments) {
+  static std::vector<std::string> without_names(const std::vector<std::string>& arguments, int answers = 0) {
     std::vector<std::string> all{"/usr/bin/env", "LD_PRELOAD=" SILENT_RESOLVER,
+                                 "RESOLVER_ANSWERS=" + std::to_string(answers),
                                  "ASAN_OPTIONS=verify_asan_link_order=0"};
     const std::vector<std::string> client = command(arguments);
     all.insert(all.end(), client.begin(), client.end());
-    support::child_process child(all);
+    return all;
+  }
+  static outcome run_without_names(const std::vector<std::string>& arguments) {
+    support::child_process child(without_names(arguments));
     const int status = child.wait();  // throws after a while
     return {status, child.standard_error()};
   }
@@ -50,6 +54,22 @@ TEST_F(FileClientConnect, GivesUpANameThatIsNeverFound) {
     EXPECT_NE(result.errors.find("nothing moved for 1 s"), std::string::npos) << result.errors;
   }
   EXPECT_FALSE(left_over());
+}
+
+// One connection has got it all while another still looks for its server.
+TEST_F(FileClientConnect, WaitsForNoNameThoughItCannotSayWhatItGot) {
+  const std::string content = random_content(500'000);
+  scripted_server server([&](scripted_request& request) {
+    if (request.method() != "HEAD") return request.answer("200 OK", "ETag: \"one\"\r\n", content);
+    request.send("HTTP/1.1 200 OK\r\nETag: \"one\"\r\nAccept-Ranges: bytes\r\nContent-Length: 500000\r\n\r\n");
+  });
+  std::string url = server.url();
+  url.replace(url.find("127.0.0.1"), 9, "localhost");
+  support::child_process child(
+      support::without_output(without_names({"get", "--connections", "4", url, files.path("target")}, 1)));
+  EXPECT_EQ(child.wait(), 1);  // throws after a while
+  EXPECT_EQ(child.standard_error(), "file_client: standard output cannot be written: No space left on device\n");
+  EXPECT_TRUE(files.read("target") == content);
 }
 
 TEST_F(FileClientConnect, SendsNoBodyBeforeThereIsAConnection) {

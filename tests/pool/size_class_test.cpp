@@ -204,7 +204,7 @@ TEST(size_class_test, PowersOfTwoRefuseOtherEnds) {
   }
 }
 
-// Arithmetic in which a sanitizer finds nothing, and takes fifty times as long where nothing is optimised.
+// The same steps with fewer sizes under a sanitizer, where they take up to fifty times as long.
 #if defined(SLABBUF_SANITIZED)
 constexpr int tune_rounds = 40;
 constexpr std::size_t tune_sizes = 10'000;

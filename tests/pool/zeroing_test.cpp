@@ -36,9 +36,7 @@ std::size_t first_written(std::span<const std::byte> memory) {
   return static_cast<std::size_t>(found - memory.begin());
 }
 
-void fill(std::span<std::byte> memory) {
-  if (!memory.empty()) std::memset(memory.data(), 0xa5, memory.size());
-}
+void fill(std::span<std::byte> memory) { std::memset(memory.data(), 0xa5, memory.size()); }
 
 // One of the ways a holder writes, over a random part.
 void write(buffer& held, seeded_random& random) {
