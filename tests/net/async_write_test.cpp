@@ -6,6 +6,7 @@
 #include <slabbuf/pool/local_pool.hpp>
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
 #include <asio/buffer.hpp>
@@ -19,6 +20,7 @@
 #include <asio/use_future.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <future>
 #include <initializer_list>
@@ -192,10 +194,14 @@ TEST_F(AsyncWrite, KeepsACancellationThatComesBetweenTwoSteps) {
   asio::cancellation_signal signal;
   net::async_write(pair.near, large(),
                    asio::bind_executor(other, asio::bind_cancellation_slot(signal.slot(), store())));
-  // The socket has room for more than one step: the next one is on its way to its executor.
+  // Room for another step, where the first has left none: then the wait ends, and the step is on its way to its
+  // executor.
+  std::string received(1 << 20, '\0');
+  for (::pollfd room{pair.near.native_handle(), POLLOUT, 0}; ::poll(&room, 1, 0) == 0;)
+    pair.far.read_some(asio::buffer(received));
   ASSERT_GE(context.poll(), 1U);
   signal.emit(asio::cancellation_type::terminal);  // no wait to cancel
-  other.run();
+  other.run_for(std::chrono::seconds(60));         // does not end where there was one
   ASSERT_TRUE(result);
   EXPECT_EQ(result->ec, asio::error::operation_aborted);
   EXPECT_EQ(in_use(), 0U);
