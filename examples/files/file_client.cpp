@@ -118,12 +118,10 @@ int main(int argument_count, char** arguments) {
       "(Repr-Digest), and renamed.",
       "file_client");
   app.footer(
-      "Exit status: 0 done; 1 the file cannot be read or written, or standard output not be written; 2 the command "
-      "line cannot be used; 3 no connection, "
-      "or "
-      "it broke too often; 4 the server refused, or its answer cannot be used; 5 its certificate is not trusted, or "
-      "TLS "
-      "failed; 6 the digest differs; 130 interrupted. After 3 and 130 the same `get` goes on where it was.");
+      "Exit status: 0 done; 1 the file cannot be read or written, or standard output not be written; "
+      "2 the command line cannot be used; 3 no connection, or it broke too often; "
+      "4 the server refused, or its answer cannot be used; 5 its certificate is not trusted, or TLS failed; "
+      "6 the digest differs; 130 interrupted. After 3 and 130 the same `get` goes on where it was.");
   app.require_subcommand(1);
   const CLI::Validator is_url(check_url, "");
   CLI::App* const get = app.add_subcommand("get", "Writes what the URL is to FILE (as the URL calls it, by default)");

@@ -1,29 +1,23 @@
 // SPDX-License-Identifier: MIT
 // The echo server as its users meet it: a program, its options, its TCP connections.
 #include "examples/echo_server_fixture.hpp"
-#include "support/http_client.hpp"
-#include "support/listening_line.hpp"
 #include "support/sanitizers.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <asio/buffer.hpp>
-#include <asio/error.hpp>
 #include <asio/io_context.hpp>
-#include <asio/ip/address_v4.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/read.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/write.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
-#include <future>
-#include <stdexcept>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 namespace slabbuf {
@@ -320,70 +314,6 @@ TEST_F(EchoServer, ClosesConnectionsThatAreIdle) {
   expect_echo(client, "x");
   EXPECT_EQ(read_to_end(client), "");
   server.stop();
-}
-
-// What the metric `name` says in a page of /metrics.
-std::uint64_t metric(const std::string& page, const std::string& name) {
-  const std::size_t at = page.find('\n' + name + ' ');
-  if (at == std::string::npos) throw std::runtime_error("no " + name + " in: " + page);
-  return std::stoull(page.substr(at + name.size() + 2));
-}
-
-// Clients that do not take their answers hold blocks until nothing is left: whoever has bytes then waits for its turn.
-TEST_F(EchoServer, ServesManyFromABudgetOfOneBlock) {
-  echo_server server({"--budget", "16KiB", "--threads", "2", "--admin", "127.0.0.1:0"});
-  const std::uint16_t admin_port = support::read_port(server.child(), "admin");
-  const std::string text = long_text(1 << 20);
-  std::vector<std::jthread> clients;
-  std::promise<void> spent;  // dies before the clients: what ends this test early ends their wait
-  const std::shared_future<void> may_read = spent.get_future().share();
-  for (int index = 0; index < 20; ++index) {
-    clients.emplace_back([&text, &server, may_read] {
-      asio::io_context own;
-      tcp::socket client(own);
-      client.connect(server.endpoint());
-      // As much as the system holds of an answer that nobody takes, and then what the server cannot echo.
-      std::uint64_t sent_bytes = 0;
-      std::thread sender([&] {
-        asio::error_code ec;
-        do sent_bytes += asio::write(client, asio::buffer(text), ec);
-        while (!ec && may_read.wait_for(std::chrono::seconds(0)) != std::future_status::ready);
-        client.shutdown(tcp::socket::shutdown_send, ec);
-      });
-      may_read.wait();
-      std::string answer(text.size(), '\0');
-      std::uint64_t received_bytes = 0;
-      bool is_same = true;
-      asio::error_code ec;
-      while (!ec) {
-        const std::size_t count = asio::read(client, asio::buffer(answer), ec);
-        is_same = is_same && answer.compare(0, count, text, 0, count) == 0;
-        received_bytes += count;
-      }
-      sender.join();
-      EXPECT_EQ(ec, asio::error::eof);
-      EXPECT_TRUE(is_same);
-      EXPECT_EQ(received_bytes, sent_bytes);
-    });
-  }
-  // A read that was refused may find a smaller block: where nothing comes any more, somebody waits.
-  support::http_client admin({asio::ip::address_v4::loopback(), admin_port});
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  std::uint64_t received_bytes = 0;
-  int times_the_same = 0;
-  while (times_the_same < 20 && std::chrono::steady_clock::now() < limit) {
-    const std::string page = admin.ask("GET /metrics").body;
-    const std::uint64_t before = std::exchange(received_bytes, metric(page, "slabbuf_server_received_bytes_total"));
-    const bool is_spent = metric(page, "slabbuf_pool_refused_total{pool=\"buffers\"}") != 0;
-    times_the_same = is_spent && received_bytes == before ? times_the_same + 1 : 0;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // a connection may ask 10,000 times
-  }
-  EXPECT_EQ(times_the_same, 20) << "nobody had to wait";
-  spent.set_value();
-  clients.clear();
-  server.stop();
-  const std::string said = server.child().standard_error();
-  EXPECT_NE(said.find("at most 16.0 KiB at once"), std::string::npos) << said;
 }
 
 }  // namespace
